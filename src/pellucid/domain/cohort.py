@@ -1,0 +1,58 @@
+"""Rows of a cohort: case > specimen > block > glass slide > scan."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Split(StrEnum):
+    """What a patient's specimens are used for."""
+
+    TRAINING = "training"
+    TUNING = "tuning"
+    CERTIFICATION = "certification"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanEntry:
+    """One scan of a cohort table, or one bare file.
+
+    `label` is the molecular outcome (1 mutated, 0 wild type), None where unknown. `strata` holds what certificates
+    are stratified by (site, specimen_type, ...), as sorted pairs. `mpp` overrides the file's own um/px.
+    `row` is the line in the table, for messages; None for a bare file.
+    """
+
+    case: str
+    specimen: str
+    block: str
+    slide: str
+    path: Path
+    patient: str
+    split: Split | None = None
+    label: int | None = None
+    strata: tuple[tuple[str, str], ...] = ()
+    mpp: float | None = None
+    row: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohort:
+    """All scans of a table, in its order."""
+
+    entries: tuple[ScanEntry, ...]
+    name: str
+    synthetic: bool = False
+    digest: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def in_split(self, split: Split) -> tuple[ScanEntry, ...]:
+        """The scans of one split."""
+        return tuple(entry for entry in self.entries if entry.split is split)
+
+    def specimens(self) -> dict[str, tuple[ScanEntry, ...]]:
+        """The scans of each specimen, in the table's order."""
+        groups: dict[str, list[ScanEntry]] = {}
+        for entry in self.entries:
+            groups.setdefault(entry.specimen, []).append(entry)
+        return {specimen: tuple(entries) for specimen, entries in groups.items()}
