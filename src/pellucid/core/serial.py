@@ -1,17 +1,19 @@
 """Domain types to plain JSON and back, with every field checked."""
 
-from collections.abc import Hashable
-from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-@cache
-def _adapter(kind: Hashable) -> Any:
-    from pydantic import TypeAdapter
+_adapters: dict[Any, Any] = {}
 
-    return TypeAdapter(kind)
+
+def _adapter(kind: Any) -> Any:
+    if kind not in _adapters:
+        from pydantic import TypeAdapter
+
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def to_plain(value: Any) -> Any:
