@@ -56,7 +56,7 @@ class Quality:
                 reason=measure.reason,
                 detail=f"{measure.label}: {_number(measure.value)} {measure.unit}".rstrip()
                 + f" (limit: {'at least' if measure.sense is Sense.AT_LEAST else 'at most'} {_number(measure.limit)})",
-                value=measure.value,
+                value=measure.value if _measurable(measure.value) else None,
                 limit=measure.limit,
                 scan=scan,
             )
@@ -65,5 +65,9 @@ class Quality:
         )
 
 
+def _measurable(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 def _number(value: float | None) -> str:
-    return "not measurable" if value is None else f"{value:.3g}"
+    return f"{value:.3g}" if _measurable(value) else "not measurable"

@@ -1,0 +1,54 @@
+# `make demo` and `make test` set everything up on a fresh machine; nothing needs root but the Debian packages of the tests.
+PYTHON ?= python3
+UV := .uv/bin/uv
+BIN := .venv/bin
+OUT ?= demo-out
+
+.PHONY: demo test lint format bench lock debian clean help
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: .venv/.run  ## synthesise slides, train, calibrate, bundle, run on unseen specimens, open the pages
+	$(BIN)/pellucid demo --out $(OUT)
+
+test: .venv/.dev debian  ## every test, the slow ones too
+	$(BIN)/pytest
+
+lint: .venv/.dev  ## formatting, ruff, types, floors
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+bench: .venv/.dev  ## the measurements of docs/benchmarks.md, side by side
+	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.posterior
+	$(BIN)/python -m benchmarks.stages
+
+lock: .venv/.dev  ## renew the hashed locks
+	.ci/lock $(UV)
+
+debian:
+	.ci/debian-packages
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check -r requirements/uv.txt
+
+.venv/.run: requirements/run.txt pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip install --quiet --require-hashes -r requirements/run.txt
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv .uv demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

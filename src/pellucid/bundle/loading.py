@@ -1,0 +1,232 @@
+"""Loading a bundle: nothing of it is used before all of it is verified."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pellucid.bundle.contents import list_files, read_file, read_verified, verify_files
+from pellucid.bundle.errors import (
+    BundleAltered,
+    BundleMissing,
+    BundleTooNew,
+    BundleUnsigned,
+    ManifestInvalid,
+    ModelDigestMismatch,
+)
+from pellucid.bundle.golden import compare_golden, golden_from_bytes
+from pellucid.bundle.keys import TrustedKey
+from pellucid.bundle.manifest import (
+    CALIBRATION,
+    ENCODER,
+    GOLDEN,
+    HEAD,
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    MODEL_CARD,
+    REFERENCE,
+    SIGNATURE,
+    Manifest,
+    parse_manifest,
+)
+from pellucid.bundle.parts import Calibration, GoldenChecks
+from pellucid.bundle.signature import MAX_SIGNATURE_BYTES, check_signature
+from pellucid.core.digests import digest_bytes
+from pellucid.core.serial import from_plain, to_plain
+from pellucid.domain.encoder import EncoderSpec
+from pellucid.domain.reference import ReferenceProfile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pellucid.aggregators import GatedAttention, GatedAttentionConfig
+    from pellucid.encoders import TileEncoder
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bundle:
+    """A verified model bundle.
+
+    `digest` covers every file; `signed_by` is the trusted key that signed it. Only `load_encoder`, `load_head` and
+    `check_golden` need torch.
+    """
+
+    folder: Path
+    digest: str
+    manifest: Manifest
+    signed_by: TrustedKey
+    head_config: "GatedAttentionConfig"
+    calibration: Calibration
+    reference: ReferenceProfile
+    model_card: str
+
+    @property
+    def name(self) -> str:
+        """The bundle's name, for people."""
+        return self.manifest.name
+
+    @property
+    def model_digest(self) -> str:
+        """What keys the dropout masks: spec, weights, head and mask scheme."""
+        return self.manifest.model_digest
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the model was made from synthetic slides; no real scan is decided under such a model."""
+        return self.manifest.synthetic
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder's spec."""
+        return self.manifest.encoder
+
+    def load_encoder(self) -> "TileEncoder":
+        """The tile encoder with its weights, checked once more against the spec's digest.
+
+        Raises:
+            BundleAltered: the file was changed since the bundle was loaded.
+            PellucidError: of the encoders, where the weights aren't those of the spec.
+        """
+        from pellucid.encoders import load_encoder
+
+        return load_encoder(self.spec, _load_state(self.folder, ENCODER))
+
+    def load_head(self) -> "GatedAttention":
+        """The attention head with its weights, checked once more against the manifest's digest.
+
+        Raises:
+            BundleAltered: the file was changed since the bundle was loaded.
+            ModelDigestMismatch: the weights are not those that the model digest covers.
+        """
+        from pellucid.aggregators import load_head
+        from pellucid.encoders import state_digest
+
+        state = _load_state(self.folder, HEAD)
+        digest = state_digest(state)
+        if digest != self.manifest.head_digest:
+            raise ModelDigestMismatch(f"{HEAD} has the state digest {digest}, not {self.manifest.head_digest}.")
+        return load_head(self.head_config, state)
+
+    def golden(self) -> GoldenChecks:
+        """The golden inputs and outputs.
+
+        Raises:
+            BundleAltered: the file was changed since the bundle was loaded.
+            ManifestInvalid: the file holds other arrays than it should.
+        """
+        data = read_verified(self.folder, GOLDEN, self.manifest.files[GOLDEN])
+        try:
+            return golden_from_bytes(data)
+        except ValueError as error:
+            raise ManifestInvalid(f"{GOLDEN} can't be used: {error}.") from error
+
+    def check_golden(self) -> None:
+        """Reproduce the golden tile embeddings and bag logits on this machine.
+
+        Raises:
+            GoldenMismatch: a number differs by more than `golden.TOLERANCE`.
+        """
+        compare_golden(self.golden(), self.load_encoder(), self.load_head(), model=self.model_digest)
+
+
+def load_bundle(folder: Path, trusted: Sequence[TrustedKey]) -> Bundle:
+    """Verify the bundle in `folder` and read all of it but the weights; doesn't import torch.
+
+    In this order: the folder is there; the manifest is one; every file is there, none is added, all have the size and
+    then the digest that the manifest says; a trusted key signed the manifest; the model digest is that of spec, head
+    and weights.
+
+    Args:
+        folder: the bundle.
+        trusted: the keys that the site's settings list (see `load_trusted_keys`); a key in the folder is never used.
+
+    Raises:
+        BundleMissing: no folder, or no manifest in it.
+        BundleUnreadable: the operating system refuses a file.
+        ManifestInvalid: the manifest, or a file it vouches for, doesn't follow the format.
+        BundleTooNew: made by a later version of Pellucid.
+        BundleAltered: names the first file that is missing, added or other than signed.
+        BundleUnsigned: no signature.
+        BundleUntrusted: signed by a key not in `trusted`.
+        SignatureInvalid: the signature isn't that of this manifest.
+        ModelDigestMismatch: the model digest isn't that of its parts.
+    """
+    files = list_files(folder)
+    if MANIFEST not in files:
+        raise BundleMissing(f"{folder} holds no {MANIFEST}.")
+    data = read_file(folder / MANIFEST, limit=MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(data)
+    verify_files(folder, files, manifest.files)
+    signed_by = _check_signed(folder, files, data, trusted)
+    head_config = _head_config(manifest)
+    _check_model_digest(manifest, head_config)
+    return Bundle(
+        folder=folder.absolute(),
+        digest=digest_bytes(data),
+        manifest=manifest,
+        signed_by=signed_by,
+        head_config=head_config,
+        calibration=_read_plain(folder, manifest, CALIBRATION, Calibration),
+        reference=_read_plain(folder, manifest, REFERENCE, ReferenceProfile),
+        model_card=read_verified(folder, MODEL_CARD, manifest.files[MODEL_CARD]).decode(errors="replace"),
+    )
+
+
+def _check_signed(folder: Path, files: dict[str, int], manifest: bytes, trusted: Sequence[TrustedKey]) -> TrustedKey:
+    if SIGNATURE not in files:
+        raise BundleUnsigned(f"The bundle {folder} holds no {SIGNATURE}.")
+    signature = read_file(folder / SIGNATURE, limit=MAX_SIGNATURE_BYTES)
+    return check_signature(manifest, signature, trusted)
+
+
+def _head_config(manifest: Manifest) -> "GatedAttentionConfig":
+    from pellucid.aggregators import GatedAttentionConfig
+
+    return _checked(MANIFEST, GatedAttentionConfig, manifest.head)
+
+
+def _check_model_digest(manifest: Manifest, head_config: "GatedAttentionConfig") -> None:
+    from pellucid.uncertainty import MASK_SCHEME, model_digest
+
+    if manifest.mask_scheme != MASK_SCHEME:
+        raise BundleTooNew(
+            f"The bundle's dropout masks follow the scheme {manifest.mask_scheme}; "
+            f"this version of Pellucid draws {MASK_SCHEME}."
+        )
+    digest = model_digest(manifest.encoder, head_config, manifest.head_digest)
+    if digest != manifest.model_digest:
+        raise ModelDigestMismatch(
+            f"Spec, head and weights have the model digest {digest}; the manifest says {manifest.model_digest}."
+        )
+
+
+def _read_plain(folder: Path, manifest: Manifest, name: str, kind: type[T]) -> T:
+    data = read_verified(folder, name, manifest.files[name])
+    try:
+        plain = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ManifestInvalid(f"{name} is not JSON.") from error
+    return _checked(name, kind, plain)
+
+
+def _load_state(folder: Path, name: str) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(folder / name))
+    except (OSError, SafetensorError) as error:
+        raise BundleAltered(f"{name} of the bundle {folder} was changed since it was verified.", file=name) from error
+
+
+def _checked(name: str, kind: type[T], plain: Any) -> T:
+    try:
+        value = from_plain(kind, plain)
+    except (ValueError, RecursionError) as error:
+        raise ManifestInvalid(f"{name} holds no {kind.__name__}.", detail=str(error)) from error
+    if to_plain(value) != plain:
+        raise ManifestInvalid(f"{name} holds more than a {kind.__name__}.")
+    return value
