@@ -1,0 +1,94 @@
+"""What can go wrong with records, each with a stable code."""
+
+from pellucid.core.errors import PellucidError
+
+
+class RecordsUnavailable(PellucidError):
+    """The records can't be opened: no file, no permission, or no database that this version can use."""
+
+    code = "PEL-RECORD-001"
+    remedy = "Check the path and that its folder can be written to, on a local disk."
+
+
+class RecordsNewer(PellucidError):
+    """The records were written by a newer version of the software."""
+
+    code = "PEL-RECORD-002"
+    remedy = "Use the version of Pellucid that wrote them, or a later one."
+
+
+class RecordsOlder(PellucidError):
+    """The records have an older schema and may not be changed here."""
+
+    code = "PEL-RECORD-003"
+    remedy = "Open them once with a command that writes, such as `pellucid run`; it brings the schema up to date."
+
+
+class RecordsLocked(PellucidError):
+    """Another process held the database longer than the waiting time."""
+
+    code = "PEL-RECORD-004"
+    remedy = "Wait for the other process to end, or end it, and start the same command again."
+
+
+class RecordsDamaged(PellucidError):
+    """The file is no SQLite database, or its pages are damaged."""
+
+    code = "PEL-RECORD-005"
+    remedy = "Restore the file from a backup and run `pellucid audit verify`."
+
+
+class RecordsRefused(PellucidError):
+    """The database refused a change that breaks one of its rules; nothing was written."""
+
+    code = "PEL-RECORD-006"
+    remedy = "Report this with the message: the software asked for something inconsistent."
+
+
+class LeaseLost(PellucidError):
+    """The task was taken over by another worker, or is finished; nothing was written."""
+
+    code = "PEL-RECORD-007"
+    remedy = "Delete what this attempt produced and claim the next task."
+
+
+class RunUnknown(PellucidError):
+    """The run was never started in these records, or is named twice."""
+
+    code = "PEL-RECORD-008"
+    remedy = "Start the run first, under an identifier of its own."
+
+
+class SpecimenUnknown(PellucidError):
+    """The specimen was never registered in these records."""
+
+    code = "PEL-RECORD-009"
+    remedy = "Register the specimen with its case before its scans, tasks and decisions."
+
+
+class SpecimenConflict(PellucidError):
+    """One specimen is named under two cases or two patients."""
+
+    code = "PEL-RECORD-010"
+    remedy = "Give each specimen an identifier of its own in the cases table (case and part), or use other records."
+
+
+class ValueUnrecordable(PellucidError):
+    """A value can't be recorded exactly: not a finite number, or not plain JSON."""
+
+    code = "PEL-RECORD-011"
+    remedy = "Leave out what could not be measured, or record None for it."
+
+
+class WorkerDied(PellucidError):
+    """Every attempt at a task ended with the death of its worker."""
+
+    code = "PEL-RECORD-012"
+    remedy = "Look at the scan and the worker's log (memory?); then retry the failed tasks."
+
+
+class HeadMalformed(PellucidError):
+    """A noted head of the audit trail is not of the form SEQ:LEAF."""
+
+    code = "PEL-RECORD-013"
+    remedy = "Give the head as `pellucid audit verify` printed it: a number, a colon and 64 hexadecimal digits."

@@ -1,0 +1,253 @@
+"""What goes into records and comes out: frozen, plain, without a trace of the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from pellucid.domain.decision import Decision, Versions
+from pellucid.domain.observation import Observation
+from pellucid.domain.posterior import Posterior
+from pellucid.domain.quality import Quality
+from pellucid.domain.reasons import Finding
+from pellucid.domain.scan import ScanInfo
+
+PseudonymKind = Literal["specimen", "case", "scan"]
+
+
+class TaskState(StrEnum):
+    """Where a task stands; every task ends in `done` or `failed`."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class Action(StrEnum):
+    """Everything that the audit trail can tell: a closed set."""
+
+    SITE_CREATE = "site.create"
+    RUN_START = "run.start"
+    RUN_FINISH = "run.finish"
+    SPECIMEN_REGISTER = "specimen.register"
+    SCAN_REGISTER = "slide.ingest"
+    SCAN_CONFLICT = "slide.conflict"
+    SCAN_WITHDRAW = "slide.withdraw"
+    TASK_RETRY = "task.retry"
+    PREDICT = "predict"
+    PREDICT_FAIL = "predict.fail"
+    DECIDE = "triage.decide"
+    MODEL_DEPLOY = "model.deploy"
+    POLICY_ACTIVATE = "policy.activate"
+    CONFIG_CHANGE = "config.change"
+    IDENTITY_LOOKUP = "identity.lookup"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One start of the main job. `summary` is None while it runs."""
+
+    run_id: str
+    purpose: str
+    state: RunState
+    versions: Versions
+    settings: dict[str, Any]
+    command: str
+    started_at: str
+    finished_at: str | None
+    summary: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specimen:
+    """A specimen as registered. `expected` are the keys of the tasks that its decision waits for."""
+
+    specimen: str
+    case: str
+    patient: str
+    strata: dict[str, str]
+    expected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRow:
+    """A scan and where it is filed. `digest` is the scan digest; `path` is where it was read."""
+
+    digest: str
+    specimen: str
+    block: str
+    slide: str
+    path: str
+    size_bytes: int
+    n_files: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityConflict:
+    """One scan digest that is filed under more than one case: the specimens concerned, all held."""
+
+    digest: str
+    specimens: tuple[str, ...]
+    cases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """Work to be done once.
+
+    `key` is what makes it the same work (see `task_key`); `payload` is plain JSON for whoever does it. A higher
+    `priority` goes first. A `lane` keeps apart tasks that different workers can do, such as those of one model.
+    """
+
+    key: str
+    kind: str
+    specimen: str
+    scan_digest: str | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    lane: str = ""
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnqueueResult:
+    """What became of each key.
+
+    `waiting` are queued or being worked on, `failed` have failed and are left so, `requeued` had failed or had a dead
+    worker.
+    """
+
+    new: tuple[str, ...]
+    known_done: tuple[str, ...]
+    waiting: tuple[str, ...]
+    failed: tuple[str, ...]
+    requeued: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedTask:
+    """A task under lease. `token` fences: it grows with each claim, and only its holder may finish the task."""
+
+    id: int
+    key: str
+    kind: str
+    lane: str
+    specimen: str
+    scan_digest: str | None
+    payload: dict[str, Any]
+    priority: int
+    attempts: int
+    token: int
+    owner: str
+    run: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task as it stands. A failed one has the `error_code` and message of its last attempt."""
+
+    key: str
+    kind: str
+    lane: str
+    specimen: str
+    scan_digest: str | None
+    payload: dict[str, Any]
+    priority: int
+    state: TaskState
+    attempts: int
+    run: str | None
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanResult:
+    """What a finished task answered.
+
+    `logits` are the raw logits of each pass, bit by bit as computed; empty, with `posterior` None, for a scan that
+    could be read but gave no answer. `artefacts` maps a file, relative to the run's folder, to its SHA-256.
+    `versions` are those of the run.
+    """
+
+    task_key: str
+    specimen: str
+    scan: str
+    run: str
+    at: str
+    logits: tuple[float, ...]
+    posterior: Posterior | None
+    quality: Quality | None
+    info: ScanInfo | None
+    findings: tuple[Finding, ...]
+    n_tiles: int
+    n_unreadable: int
+    artefacts: dict[str, str]
+    versions: Versions
+    observation: Observation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedDecision:
+    """A decision as recorded: the `version`th for its specimen, counted from 1."""
+
+    decision: Decision
+    version: int
+    run: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One event of the trail. `payload` are its canonical bytes as hashed; `prev` and `leaf` 64 hexadecimal digits."""
+
+    seq: int
+    prev: str
+    leaf: str
+    payload: bytes
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditProblem:
+    """One thing that is not as the software wrote it. `seq` is the first event concerned, None for the whole trail."""
+
+    seq: int | None
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditHead:
+    """The last event's number and leaf, to be noted outside the database."""
+
+    seq: int
+    leaf: str
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.leaf}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """What a verification found. `problems` are ordered by event; none means that all checks passed."""
+
+    n_events: int
+    n_rows: int
+    head: AuditHead
+    problems: tuple[AuditProblem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return not self.problems
