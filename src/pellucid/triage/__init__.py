@@ -1,0 +1,6 @@
+"""From a specimen's evidence, a site's policy and the model's gates to a decision with all its reasons."""
+
+from pellucid.triage.decide import decide
+from pellucid.triage.evidence import Failure, Gates, ScanEvidence, SpecimenEvidence
+
+__all__ = ["Failure", "Gates", "ScanEvidence", "SpecimenEvidence", "decide"]

@@ -1,0 +1,60 @@
+"""All that a decision depends on; stored with it, so that anyone can derive it again."""
+
+from dataclasses import dataclass
+
+from pellucid.domain.quality import Quality
+from pellucid.domain.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a scan gave no answer: the error's code and sentence, and the reason that it amounts to."""
+
+    code: str
+    message: str
+    reason: Reason = Reason.PROCESSING_FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanEvidence:
+    """What one scan contributes.
+
+    `logits` are the raw logits of the passes, None where the scan failed. `distance` is to the model's reference.
+    `synthetic` says whether Pellucid generated the scan; None where the file could not be opened.
+    """
+
+    scan: str
+    logits: tuple[float, ...] | None
+    quality: Quality | None
+    distance: float | None
+    synthetic: bool | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecimenEvidence:
+    """All scans of a specimen; `conflicts` says in words which of its scans are also filed elsewhere.
+
+    `expected` counts the scans that belong to the specimen, arrived or not.
+    """
+
+    specimen: str
+    scans: tuple[ScanEvidence, ...]
+    expected: int
+    strata: dict[str, str]
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """The model bundle's part in a decision: calibration and the limits fitted on its tuning split.
+
+    `sd_limit` bounds the sd of the calibrated logit, `distance_limit` the distance of the slide embedding to the
+    training slides, `level` the central share of passes in the interval.
+    """
+
+    temperature: float
+    level: float
+    sd_limit: float
+    distance_limit: float
+    synthetic_model: bool
