@@ -31,7 +31,7 @@ _ABSOLUTE = re.compile(
 )
 _SLIDE_FILE = re.compile(
     r"""(?P<quote>['"`])[^'"`\n]*\.(?:svs|tiff?|ndpi|mrxs|scn|bif|vms|vmu|svslide|dcm|czi|png|jpe?g)(?P=quote)"""
-    r"""|[^\s'"`]+\.(?:svs|tiff?|ndpi|mrxs|scn|bif|vms|vmu|svslide|dcm|czi|png|jpe?g)\b""",
+    r"""|(?<![^\s'"`])[^\s'"`]+\.(?:svs|tiff?|ndpi|mrxs|scn|bif|vms|vmu|svslide|dcm|czi|png|jpe?g)\b""",
     re.IGNORECASE,
 )
 _MAX_FRAMES = 50
