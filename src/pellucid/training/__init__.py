@@ -1,0 +1,37 @@
+"""Floor 4: from a cohort to a signed model bundle. Torch is imported with `train_bundle`, not before."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pellucid.training.config import EncoderTraining, HeadTraining, Limits, TrainingConfig
+from pellucid.training.errors import (
+    CohortUntrainable,
+    ScanUnfit,
+    SlidesUnusable,
+    TrainingConfigInvalid,
+    TrainingDiverged,
+)
+from pellucid.training.scans import Progress
+
+if TYPE_CHECKING:
+    from pellucid.training.train import train_bundle
+
+__all__ = [
+    "CohortUntrainable",
+    "EncoderTraining",
+    "HeadTraining",
+    "Limits",
+    "Progress",
+    "ScanUnfit",
+    "SlidesUnusable",
+    "TrainingConfig",
+    "TrainingConfigInvalid",
+    "TrainingDiverged",
+    "train_bundle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "train_bundle":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.train").train_bundle
