@@ -1,73 +1,10 @@
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from pellucid.aggregators import GatedAttention, GatedAttentionConfig, load_head
-from pellucid.bundle import BundleParts, Calibration, SigningKey, build_bundle, record_golden
-from pellucid.core.seeds import generator
-from pellucid.domain.reference import ReferenceProfile
-from pellucid.encoders import SmallEncoder, load_encoder, small_spec, state_digest
-from pellucid.uncertainty import model_digest
-
-
-@pytest.fixture(scope="session")
-def key() -> SigningKey:
-    return SigningKey.generate()
-
-
-@pytest.fixture(scope="session")
-def parts() -> BundleParts:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder_state = SmallEncoder().state_dict()
-    spec = replace(small_spec(state_digest(encoder_state)), batch_size=4)
-    config = GatedAttentionConfig(input_dim=spec.dim, trunk_dim=16, gate_dim=8)
-    head_state = GatedAttention(config, seed=1).state_dict()
-    draw = generator("golden")
-    golden = record_golden(
-        load_encoder(spec, encoder_state),
-        load_head(config, head_state),
-        model=model_digest(spec, config, state_digest(head_state)),
-        pixels=draw.integers(0, 256, (2, 224, 224, 3), dtype=np.uint8),
-        features=draw.normal(size=(20, spec.dim)).astype(np.float16),
-        n_passes=10,
-    )
-    return BundleParts(
-        name="tiny",
-        synthetic=True,
-        spec=spec,
-        encoder_state=encoder_state,
-        head_config=config,
-        head_state=head_state,
-        calibration=Calibration(
-            temperature=1.7, n_passes=10, n_specimens=40, n_positive=17, nll_before=0.71, nll_after=0.64
-        ),
-        reference=ReferenceProfile(
-            mean=(0.0,) * 16,
-            components=((0.5,) + (0.0,) * 15, (0.0, 2.0) + (0.0,) * 14),
-            residual_scale=1.25,
-            distance_limit=4.5,
-            sd_limit=0.8,
-            features={"stain_h": (0.1, 0.2, 0.4)},
-            n_specimens=40,
-        ),
-        golden=golden,
-        model_card="# Tiny\n\nA model for tests, naïve on purpose.\n",
-        software_version="0.1.0",
-        licence="Apache-2.0",
-        provenance={"cohort": "ab" * 32},
-    )
-
-
-@pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory, parts: BundleParts, key: SigningKey) -> Path:
-    """A good bundle; read only."""
-    return build_bundle(tmp_path_factory.mktemp("bundles") / "tiny", parts, key)
+from pellucid.bundle import SigningKey
 
 
 @pytest.fixture

@@ -139,8 +139,10 @@ class Collection:
             icon=self._icon(named.get("thumbnail")),
             thumbnail=named.get("thumbnail"),
             tissue=named.get("tissue"),
+            tiles=named.get("tiles"),
             focus=named.get("focus"),
             pen=named.get("pen"),
+            stain=named.get("stain"),
         )
         if _ATTENTION not in paths or result.info is None:
             return plain, None, None

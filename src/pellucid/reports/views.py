@@ -52,8 +52,10 @@ class ScanImages:
     tissue: str | None = None
     heatmap: str | None = None
     heatmap_sd: str | None = None
+    tiles: str | None = None
     focus: str | None = None
     pen: str | None = None
+    stain: str | None = None
     top_tiles: tuple[TilePicture, ...] = ()
 
 

@@ -1,0 +1,55 @@
+"""`pellucid demo`: the whole way, from generated slides to pages."""
+
+import os
+import time
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="A folder for all of it; a former demo there is replaced.")] = Path(
+        "demo-out"
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed is another cohort.")] = 0,
+    small: Annotated[bool, typer.Option("--small", help="Fewer and smaller slides, for a quick look.")] = False,
+) -> None:
+    """Generate slides, train, calibrate and sign a model, run it on unseen specimens, and show the pages."""
+    from pellucid.cli.run import carry_out, open_bundle, show
+    from pellucid.cli.tables import kinds_table
+    from pellucid.core.settings import Settings
+    from pellucid.demo import FULL, SMALL, kinds_and_reasons, make_bundle, make_cohort, prepare, unseen
+    from pellucid.pipeline import RunOptions
+
+    start = time.monotonic()
+    scale = SMALL if small else FULL
+
+    def step(text: str) -> None:
+        typer.secho(f"[{time.monotonic() - start:5.0f} s] {text}", bold=True, err=True)
+
+    step("Everything here is SYNTHETIC: generated slides, a model trained on them. Research use only.")
+    places = prepare(out)
+    step(f"1/4 Generating {scale.n_specimens} specimens")
+    cohort = make_cohort(places, scale, seed=seed)
+    step("2/4 Training encoder and attention head, calibrating, signing the bundle")
+    make_bundle(places, cohort, seed=seed, progress=_progress)
+    step("3/4 Scoring the unseen specimens")
+    settings = Settings(site="demo", trusted_keys=(places.public_key,))
+    bundle = open_bundle(places.bundle, settings, [])
+    summary, published = carry_out(unseen(cohort), bundle, places.run, settings, RunOptions(command="pellucid demo"))
+    show(summary, published)
+    step("4/4 What was planted, and what Pellucid said of it")
+    kinds_table(kinds_and_reasons(places, cohort, published))
+    typer.echo(f"Next: pellucid explain {published.specimens[0].pseudonym} --out {places.run}")
+    typer.echo(f"      pellucid monitor report --out {places.run} --bundle {places.bundle}")
+    typer.echo(f"      pellucid audit verify --out {places.run}")
+    step(f"Done. Open {published.index}")
+    if os.environ.get("NO_BROWSER") != "1" and os.environ.get("DISPLAY"):
+        webbrowser.open(published.index.absolute().as_uri())
+
+
+def _progress(stage: str, done: int, total: int) -> None:
+    if done == total or done % max(1, total // 4) == 0:
+        typer.echo(f"        {stage} {done}/{total}", err=True)

@@ -1,0 +1,78 @@
+"""The `pellucid` command: groups of commands, one thin file each; errors become a sentence and an exit status."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pellucid._version import __version__
+from pellucid.cli import (
+    audit,
+    bundle,
+    cohort,
+    demo,
+    doctor,
+    errors,
+    explain,
+    init,
+    keys,
+    monitor,
+    run,
+    slide,
+    train,
+)
+from pellucid.core.errors import PellucidError
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="pellucid",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Honest biomarker answers from whole-slide pathology images. Research use only.",
+)
+app.command("demo")(demo.demo)
+app.command("init")(init.init)
+app.command("run")(run.run)
+app.command("explain")(explain.explain)
+app.command("doctor")(doctor.doctor)
+app.command("errors")(errors.errors)
+for name, group in (
+    ("slide", slide),
+    ("cohort", cohort),
+    ("bundle", bundle),
+    ("keys", keys),
+    ("monitor", monitor),
+    ("audit", audit),
+):
+    app.add_typer(group.app, name=name)
+app.command("train")(train.train)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pellucid {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the process ends with 0, or 1 on an error, 2 on wrong usage, 130 when interrupted."""
+    try:
+        app()
+    except PellucidError as error:
+        typer.secho(f"{error.code}  {error.message}", fg=typer.colors.RED, err=True)
+        if error.remedy:
+            typer.echo(f"  -> {error.remedy}", err=True)
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
