@@ -52,7 +52,7 @@ class DemoScale:
         return self.n_training + self.n_tuning + self.n_test + sum(count for _, count in self.config(0).special)
 
 
-FULL = DemoScale(n_training=64, n_tuning=32, n_test=12, slide_px=3072)
+FULL = DemoScale(n_training=64, n_tuning=32, n_test=20, slide_px=3072)
 SMALL = DemoScale(n_training=16, n_tuning=12, n_test=4, slide_px=2048)
 
 
@@ -104,12 +104,23 @@ def prepare(root: Path) -> DemoPlaces:
     Raises:
         DemoFolderTaken: the folder holds something that no demonstration put there.
     """
+    if root.exists() and not root.is_dir():
+        raise DemoFolderTaken(f"{root} is a file.")
     if root.exists() and any(root.iterdir()):
         if not (root / _MARKER).exists():
             raise DemoFolderTaken(f"{root} is not empty and holds no former demo.")
-        shutil.rmtree(root)
+        _empty(root)
     write_text(root / _MARKER, "SYNTHETIC slides, model and results of `pellucid demo`. Safe to delete.\n")
     return DemoPlaces(root=root)
+
+
+def _empty(root: Path) -> None:
+    """Delete all but the marker, without which a deletion that is interrupted could not be taken up again."""
+    for path in root.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _MARKER:
+            path.unlink()
 
 
 def make_cohort(places: DemoPlaces, scale: DemoScale, *, seed: int) -> Cohort:

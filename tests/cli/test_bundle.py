@@ -98,8 +98,8 @@ def test_verify_trusts_what_the_settings_list(site: Path, monkeypatch: pytest.Mo
 
 
 def test_verify_trusts_a_key_that_is_named(site: Path) -> None:
-    _run("verify", site / "bundle", "--key", site / "keys" / "maker.pub")
-    _run("verify", site / "bundle", "--key", site / "keys")
+    _run("verify", site / "bundle", "--trust", site / "keys" / "maker.pub")
+    _run("verify", site / "bundle", "--trust", site / "keys")
 
 
 def test_verify_trusts_nothing_by_itself(site: Path) -> None:
@@ -108,7 +108,7 @@ def test_verify_trusts_nothing_by_itself(site: Path) -> None:
 
 
 def test_verify_runs_the_model_where_asked(site: Path) -> None:
-    plain = json.loads(_run("verify", site / "bundle", "--key", site / "keys", "--golden", "--json"))
+    plain = json.loads(_run("verify", site / "bundle", "--trust", site / "keys", "--golden", "--json"))
     assert plain["verified"] == ["files", "signature", "model digest", "golden checks"]
 
 
@@ -117,17 +117,17 @@ def test_verify_names_what_was_altered(site: Path, tmp_path: Path) -> None:
     with (tmp_path / "bundle" / "model_card.md").open("a") as file:
         file.write("Approved for diagnosis.")
     with pytest.raises(BundleAltered, match=r"model_card\.md"):
-        _run("verify", tmp_path / "bundle", "--key", site / "keys")
+        _run("verify", tmp_path / "bundle", "--trust", site / "keys")
 
 
 def test_show_says_what_a_synthetic_bundle_is(site: Path) -> None:
-    output = _run("show", site / "bundle", "--key", site / "keys")
+    output = _run("show", site / "bundle", "--trust", site / "keys")
     for text in ("SYNTHETIC", "Research use only", "Apache-2.0", "cohort=c0ffee", "# Tiny", "maker"):
         assert text in output
 
 
 def test_show_prints_json_where_asked(site: Path) -> None:
-    plain = json.loads(_run("show", site / "bundle", "--key", site / "keys", "--json"))
+    plain = json.loads(_run("show", site / "bundle", "--trust", site / "keys", "--json"))
     assert plain["synthetic"] is True
     assert plain["temperature"] == 1.5
     assert plain["model_card"].endswith("# Tiny\n")
@@ -138,6 +138,6 @@ def test_looking_at_a_bundle_loads_no_torch(site: Path) -> None:
         "import sys; from typer.testing import CliRunner; from pellucid.cli.bundle import app\n"
         "result = CliRunner().invoke(app, sys.argv[1:]); print(result.exit_code, 'torch' in sys.modules)"
     )
-    command = [sys.executable, "-c", script, "verify", str(site / "bundle"), "--key", str(site / "keys")]
+    command = [sys.executable, "-c", script, "verify", str(site / "bundle"), "--trust", str(site / "keys")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "False"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,7 @@ def test_help_names_every_command() -> None:
         "init",
         "run",
         "explain",
+        "identify",
         "doctor",
         "slide",
         "cohort",
@@ -77,3 +79,16 @@ def test_the_python_surface_is_small_documented_and_whole() -> None:
     for name in pellucid.__all__:
         value = getattr(pellucid, name)
         assert isinstance(value, str) or value.__doc__, name
+
+
+def test_an_error_of_the_system_is_a_coded_sentence_and_no_traceback(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pellucid.cli.main import app, main\n"
+        f"@app.command('fail')\ndef fail(): raise OSError(5, 'Input/output error', {str(tmp_path)!r})\n"
+        "sys.argv = ['pellucid', 'fail']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "PEL-CORE-006" in done.stderr
+    assert "Input/output error" in done.stderr
+    assert "Traceback" not in done.stderr

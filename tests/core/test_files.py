@@ -44,6 +44,15 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
     assert _names(tmp_path) == ["file"]
 
 
+def test_a_folder_that_finds_no_space_is_coded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(StorageFull):
+        write_text(tmp_path / "new" / "file", "text")
+
+
 _KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -107,7 +107,7 @@ def test_the_four_questions_are_answered_from_records_and_bundle(out, make, make
     decisions = [replace(one, versions=replace(one.versions, model=model)) for one in decisions]
     record(out, observations, decisions)
 
-    said = report("--out", out, "--bundle", folder, "--key", tmp_path / "site.pub")
+    said = report("--out", out, "--bundle", folder, "--trust", tmp_path / "site.pub")
 
     assert said.exit_code == 0, said.output
     assert "Monitoring under tiny (SYNTHETIC)" in said.stdout
@@ -116,7 +116,7 @@ def test_the_four_questions_are_answered_from_records_and_bundle(out, make, make
     assert "only 14 specimens" in said.stdout
     assert "no_certificate" in said.stdout
 
-    answer = json.loads(report("--out", out, "--bundle", folder, "--key", tmp_path / "site.pub", "--json").stdout)
+    answer = json.loads(report("--out", out, "--bundle", folder, "--trust", tmp_path / "site.pub", "--json").stdout)
     assert (answer["drift"]["state"], answer["drift"]["n_reference"]) == ("too_few", 14)
     assert answer["escalation"]["escalated"]["k"] == 7
     assert answer["seen"]["failed"] | {"low": 0, "high": 0} == {"k": 1, "n": 7, "share": 1 / 7, "low": 0, "high": 0}
@@ -178,7 +178,7 @@ def test_reporting_never_imports_torch(out, make, make_bundle, key, tmp_path):
         "app(sys.argv[1:], standalone_mode=False)\n"
         "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     )
-    arguments = ["report", "--out", str(out), "--bundle", str(folder), "--key", str(tmp_path / "site.pub")]
+    arguments = ["report", "--out", str(out), "--bundle", str(folder), "--trust", str(tmp_path / "site.pub")]
 
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
 

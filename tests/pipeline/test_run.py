@@ -126,6 +126,24 @@ def test_pages_and_tables_carry_pseudonyms_and_never_names(finished: tuple[Path,
     assert all((out / "specimens" / f"{row['specimen']}.html").exists() for row in rows)
 
 
+def test_a_pseudonym_leads_back_to_its_specimen_and_the_look_up_is_audited(
+    finished: tuple[Path, Cohort], tmp_path: Path
+) -> None:
+    out, cohort = finished
+    with sqlite3.connect(out / DATABASE_NAME) as source, sqlite3.connect(tmp_path / DATABASE_NAME) as target:
+        source.backup(target)
+    specimen = next(iter(cohort.specimens()))
+    with open_records(tmp_path / DATABASE_NAME) as records:
+        pseudonym = records.pseudonym("specimen", specimen)
+    command = [sys.executable, "-m", "pellucid", "identify", pseudonym, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert specimen in done.stdout
+    with open_records(tmp_path / DATABASE_NAME) as records:
+        last = records.audit_events()[-1].content
+    assert (last["action"], last["object"]["id"]) == ("identity.lookup", pseudonym)
+    assert last["actor"].startswith("user:")
+
+
 def test_no_label_or_macro_image_is_anywhere_in_the_output(finished: tuple[Path, Cohort]) -> None:
     out, _ = finished
     names = {path.stem.removesuffix("_sd") for path in out.rglob("*.png")}
@@ -137,6 +155,17 @@ def test_bare_files_have_an_unknown_stratum(slide_of: Callable[[str], Path]) -> 
     cohort = gather([slide_of("clear"), slide_of("clear")])
     assert len(cohort.entries) == 1
     assert cohort.entries[0].strata == ()
+
+
+def test_files_of_one_scan_in_a_folder_are_one_scan(tmp_path: Path) -> None:
+    head = bytes(128) + b"DICM" + b"\x20\x00\x0e\x00UI"
+    for name, series in (("1.dcm", b"1.2.3\0"), ("2.dcm", b"1.2.3\0"), ("3.dcm", b"1.2.4\0")):
+        (tmp_path / name).write_bytes(head + len(series).to_bytes(2, "little") + series)
+    (tmp_path / "a.jpg").write_bytes(b"part")
+    (tmp_path / "b.vms").write_text("[Virtual Microscope Specimen]\nImageFile=a.jpg\n")
+    (tmp_path / "c.svs").write_bytes(b"other")
+    names = [entry.path.name for entry in gather([tmp_path]).entries]
+    assert names == ["1.dcm", "3.dcm", "b.vms", "c.svs"]
 
 
 def test_inputs_that_hold_no_scan_or_mix_kinds_are_refused(tmp_path: Path, synthetic: Path) -> None:

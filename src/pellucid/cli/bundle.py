@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="Model bundles: what they hold and 
 
 _Folder = Annotated[Path, typer.Argument(help="The bundle's folder.")]
 _Key = Annotated[
-    list[Path] | None, typer.Option("--key", help="Trust this public key, or folder of keys, besides the settings'.")
+    list[Path] | None, typer.Option("--trust", help="Trust this public key, or folder of keys, besides the settings'.")
 ]
 _Config = Annotated[Path | None, typer.Option("--config", help="Settings file; pellucid.toml here where omitted.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -17,7 +17,7 @@ def demo(
     small: Annotated[bool, typer.Option("--small", help="Fewer and smaller slides, for a quick look.")] = False,
 ) -> None:
     """Generate slides, train, calibrate and sign a model, run it on unseen specimens, and show the pages."""
-    from pellucid.cli.run import carry_out, open_bundle, show
+    from pellucid.cli.run import EXIT_INTERRUPTED, carry_out, open_bundle, show
     from pellucid.cli.tables import kinds_table
     from pellucid.core.settings import Settings
     from pellucid.demo import FULL, SMALL, kinds_and_reasons, make_bundle, make_cohort, prepare, unseen
@@ -40,10 +40,12 @@ def demo(
     bundle = open_bundle(places.bundle, settings, [])
     summary, published = carry_out(unseen(cohort), bundle, places.run, settings, RunOptions(command="pellucid demo"))
     show(summary, published)
+    if not summary.completed:
+        raise typer.Exit(EXIT_INTERRUPTED)
     step("4/4 What was planted, and what Pellucid said of it")
     kinds_table(kinds_and_reasons(places, cohort, published))
     typer.echo(f"Next: pellucid explain {published.specimens[0].pseudonym} --out {places.run}")
-    typer.echo(f"      pellucid monitor report --out {places.run} --bundle {places.bundle}")
+    typer.echo(f"      pellucid monitor report --out {places.run} --bundle {places.bundle} --trust {places.public_key}")
     typer.echo(f"      pellucid audit verify --out {places.run}")
     step(f"Done. Open {published.index}")
     if os.environ.get("NO_BROWSER") != "1" and os.environ.get("DISPLAY"):

@@ -12,8 +12,9 @@ from pellucid.cli import (
     cohort,
     demo,
     doctor,
-    errors,
+    error_list,
     explain,
+    identify,
     init,
     keys,
     monitor,
@@ -21,10 +22,9 @@ from pellucid.cli import (
     slide,
     train,
 )
-from pellucid.core.errors import PellucidError
+from pellucid.core.errors import PellucidError, SystemRefused
 
 EXIT_ERROR = 1
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="pellucid",
@@ -36,8 +36,9 @@ app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("explain")(explain.explain)
+app.command("identify")(identify.identify)
 app.command("doctor")(doctor.doctor)
-app.command("errors")(errors.errors)
+app.command("errors")(error_list.errors)
 for name, group in (
     ("slide", slide),
     ("cohort", cohort),
@@ -70,9 +71,17 @@ def main() -> None:
     try:
         app()
     except PellucidError as error:
-        typer.secho(f"{error.code}  {error.message}", fg=typer.colors.RED, err=True)
-        if error.remedy:
-            typer.echo(f"  -> {error.remedy}", err=True)
+        _tell(error)
+        sys.exit(EXIT_ERROR)
+    except OSError as error:
+        place = "The system refused" if error.filename is None else f"{error.filename} can't be used"
+        _tell(SystemRefused(f"{place}: {error.strerror or error}."))
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(run.EXIT_INTERRUPTED)
+
+
+def _tell(error: PellucidError) -> None:
+    typer.secho(f"{error.code}  {error.message}", fg=typer.colors.RED, err=True)
+    if error.remedy:
+        typer.echo(f"  -> {error.remedy}", err=True)

@@ -26,7 +26,7 @@ def report(
     ] = None,
     key: Annotated[
         list[Path] | None,
-        typer.Option("--key", help="Trust this public key, or folder of keys, besides the settings'."),
+        typer.Option("--trust", help="Trust this public key, or folder of keys, besides the settings'."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings file; pellucid.toml here if omitted.")

@@ -85,7 +85,7 @@ class RunProgress:
 
     def _pace(self) -> str:
         seconds = max(time.monotonic() - self._since, 1e-3)
-        left = (self._total - self._done) * seconds / self._done
+        left = max(0, self._total - self._done) * seconds / self._done
         return (
             f"{self._done / seconds * 3600:.0f} scans/h, {self._tile_count / seconds:.0f} tiles/s, "
             f"about {_span(left)} left"

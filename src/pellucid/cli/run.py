@@ -117,6 +117,8 @@ def show(summary: "RunSummary", published: "Published", *, as_json: bool = False
 
     specimen_table(published.specimens)
     state = "completed" if summary.completed else f"interrupted, {summary.left} scans wait: the same command goes on"
+    if summary.completed and summary.left:
+        state = f"completed its part; another run on this folder still works on {summary.left} scans"
     typer.echo(
         f"Run {summary.run_id} {state}. {summary.scored} scored, {summary.failed} failed, "
         f"{summary.known} finished before; {summary.seconds:.0f} s, "

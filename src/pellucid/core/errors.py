@@ -64,6 +64,13 @@ class StorageFull(PellucidError):
     remedy = "Free space on that file system and start the same command again: it goes on where it stopped."
 
 
+class SystemRefused(PellucidError):
+    """The operating system refused to read or write something."""
+
+    code = "PEL-CORE-006"
+    remedy = "Check that the place exists, that this account may read and write it, and that its disk is well."
+
+
 class FileAltered(PellucidError):
     """A file's bytes are not those that were recorded when it was written."""
 

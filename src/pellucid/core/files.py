@@ -35,8 +35,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         StorageFull: the file system is full; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)
         part = Path(name)

@@ -147,7 +147,7 @@ def _drift(drift: Drift) -> Iterable["RenderableType"]:
         f"{sparkline([point.log_evidence for point in _thinned(drift)], low=0, high=drift.log_limit)}"
         f"  at {drift.log_evidence:.1f}, highest {drift.peak_log_evidence:.1f}, alarm at {drift.log_limit:.1f}"
     )
-    table = _table("feature", "reference", "n", "latest", "n", "shift, sd", "p (hint)", "log evid.", "highest")
+    table = _table("feature", "reference", "n", "latest", "n", "shift, sd", "p, hint", "evidence", "highest")
     for one in sorted(drift.features, key=lambda one: -one.peak_log_evidence):
         _row(
             table,
@@ -162,7 +162,10 @@ def _drift(drift: Drift) -> Iterable["RenderableType"]:
             f"{one.peak_log_evidence:.1f}",
         )
     yield table
-    yield "p is a hint where to look, without a guarantee; the evidence of all features together has one."
+    yield (
+        "Medians; p is a hint where to look, without a guarantee; evidence and highest are logs, and that of all "
+        "features together has a guarantee."
+    )
     for text, names in (("not observed", drift.only_in_reference), ("not in the reference", drift.not_in_reference)):
         if names:
             yield f"{text}: {', '.join(names)}"
@@ -226,7 +229,7 @@ def _table(*columns: str) -> "Table":
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "feature")
     return table
 
 
@@ -246,9 +249,7 @@ def _spreads(what: str, spreads: dict[str, Spread]) -> "Table":
 
 
 def _middle(spread: Spread | None) -> str:
-    if spread is None:
-        return _NONE
-    return f"{spread.median:.2g} [{spread.lower_quartile:.2g}, {spread.upper_quartile:.2g}]"
+    return _NONE if spread is None else f"{spread.median:.3g}"
 
 
 def _counts(counts: Sequence[Count]) -> str:

@@ -1,5 +1,7 @@
 """What a scan leaves on disk beside the database: pictures, attention, and its bag where bags are kept."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.core.digests import digest_bytes, digest_file
-from pellucid.core.files import write_bytes
+from pellucid.core.files import storage_errors, write_bytes
+from pellucid.pipeline.errors import OutputUnusable
 from pellucid.pipeline.scan import ScoredScan
 from pellucid.slides import require_scale
 
@@ -15,6 +18,21 @@ if TYPE_CHECKING:
     from pellucid.bundle import Bundle
 
 ATTENTION = "attention.safetensors"
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Within the block, an error of the system is one of the output folder.
+
+    Raises:
+        StorageFull: no space is left.
+        OutputUnusable: any other reason, such as a share that went away.
+    """
+    try:
+        with storage_errors(out):
+            yield
+    except OSError as error:
+        raise OutputUnusable(f"{out} can't be written to: {error.strerror}.") from error
 
 
 def write_pictures(folder: Path, pictures: dict[str, NDArray[np.uint8]]) -> dict[Path, str]:

@@ -53,10 +53,13 @@ class NothingReadable(ScanUnanswerable):
 
 
 class IdentityConflict(PellucidError):
-    """The same bytes are filed under more than one specimen."""
+    """The same bytes are filed under more than one case."""
 
     code = "PEL-RUN-003"
-    remedy = "Find out whose scan it is, correct the cases table and run again; until then both are held."
+    remedy = (
+        "Find out whose scan it is, name the right file in the other specimen's row and run again; until then both "
+        "are held. Where that row must go altogether, run into a new folder."
+    )
 
 
 class NothingToRun(PellucidError):
@@ -94,8 +97,29 @@ class DecisionDiffers(PellucidError):
     remedy = "Run `pellucid audit verify`: either a record was altered or another software version decided."
 
 
+class FileUnhashable(PellucidError):
+    """The system failed while reading the bytes of a file: a bad disk, a share that went away, an impossible path."""
+
+    code = "PEL-RUN-010"
+    remedy = "Check the disk or share that holds the file, then start the same command again: it is looked at anew."
+
+
+class PortUnusable(PellucidError):
+    """The metrics can't be offered on the port that the settings name."""
+
+    code = "PEL-RUN-011"
+    remedy = "Name a free port above 1023 as `metrics_port`, or leave it out; `metrics.prom` is written either way."
+
+
 class AuditBroken(PellucidError):
     """The audit trail, or a record that it seals, is not as it was written."""
 
     code = "PEL-RUN-009"
     remedy = "Don't rely on these results. `pellucid audit verify` names the first broken event; restore a backup."
+
+
+class TaskSuperseded(PellucidError):
+    """A scan that waited from an earlier run, which no specimen waits for any more."""
+
+    code = "PEL-RUN-012"
+    remedy = "Nothing is to be done; name the scan in the cases table again if it is wanted."

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from pellucid.core.serial import from_plain
 from pellucid.domain.decision import Decision
 from pellucid.domain.policy import SitePolicy
 from pellucid.domain.posterior import Posterior
-from pellucid.pipeline.decisions import gather_evidence
+from pellucid.pipeline.decisions import gather_evidence, terms_of
 from pellucid.pipeline.errors import DecisionDiffers, SpecimenUnknown
 from pellucid.records import RecordedDecision, Records
 from pellucid.triage import Gates, SpecimenEvidence, decide
@@ -48,12 +47,13 @@ def explain_specimen(records: Records, name: str) -> Explanation:
     """
     specimen = _find(records, name)
     recorded = records.decision(specimen)
-    evidence = gather_evidence(records, specimen)
-    if recorded is None or evidence is None:
-        raise SpecimenUnknown(f"There is no decision for {name} yet.", remedy="Let the run finish this specimen first.")
-    settings = next(run.settings for run in records.runs() if run.run_id == recorded.run)
-    gates, policy = from_plain(Gates, settings["gates"]), from_plain(SitePolicy, settings["policy"])
-    derived = decide(evidence, gates=gates, policy=policy, versions=recorded.decision.versions)
+    if recorded is None:
+        raise _undecided(name)
+    terms = terms_of(next(run for run in records.runs() if run.run_id == recorded.run))
+    evidence = gather_evidence(records, specimen, lane=terms.lane)
+    if evidence is None:
+        raise _undecided(name)
+    derived = decide(evidence, gates=terms.gates, policy=terms.policy, versions=recorded.decision.versions)
     pseudonym = records.pseudonym("specimen", specimen)
     if derived != recorded.decision:
         raise DecisionDiffers(f"The recorded decision for {pseudonym} doesn't follow from the recorded evidence.")
@@ -61,18 +61,22 @@ def explain_specimen(records: Records, name: str) -> Explanation:
         pseudonym=pseudonym,
         recorded=recorded,
         derived=derived,
-        gates=gates,
-        policy=policy,
+        gates=terms.gates,
+        policy=terms.policy,
         evidence=evidence,
         scans=tuple(
             ScanStep(
                 pseudonym=records.pseudonym("scan", scan.scan),
-                posterior=specimen_posterior((scan,), gates),
+                posterior=specimen_posterior((scan,), terms.gates),
                 failure=None if scan.failure is None else f"{scan.failure.code} {scan.failure.message}",
             )
             for scan in evidence.scans
         ),
     )
+
+
+def _undecided(name: str) -> SpecimenUnknown:
+    return SpecimenUnknown(f"There is no decision for {name} yet.", remedy="Let the run finish this specimen first.")
 
 
 def _find(records: Records, name: str) -> str:

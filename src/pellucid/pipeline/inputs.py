@@ -6,8 +6,11 @@ from pathlib import Path
 from pellucid.cohort import read_cohort
 from pellucid.domain.cohort import Cohort, ScanEntry
 from pellucid.pipeline.errors import NothingToRun
+from pellucid.slides import files_of
 
 TABLE_SUFFIXES = {".csv", ".parquet"}
+INDEX_SUFFIXES = {".mrxs", ".vms", ".vmu"}
+"""Files that name the other files of their scan, which don't name them in turn."""
 
 
 def gather(inputs: Sequence[Path], *, mpp: float | None = None) -> Cohort:
@@ -41,7 +44,19 @@ def gather(inputs: Sequence[Path], *, mpp: float | None = None) -> Cohort:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path.absolute()]
-    return sorted(file.absolute() for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    files = [file.absolute() for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+    return _one_a_scan(files)
+
+
+def _one_a_scan(files: Sequence[Path]) -> list[Path]:
+    """Without the further files of scans that are several: a series of DICOM instances, the parts of a VMS scan."""
+    chosen: list[Path] = []
+    parts: set[Path] = set()
+    for file in sorted(files, key=lambda file: (file.suffix.lower() not in INDEX_SUFFIXES, file)):
+        if file not in parts:
+            chosen.append(file)
+            parts.update(files_of(file))
+    return sorted(chosen)
 
 
 def _bare(file: Path, mpp: float | None) -> ScanEntry:

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pellucid._version import __version__
 from pellucid.core.clock import utc_now
-from pellucid.core.errors import StorageFull
+from pellucid.core.errors import PellucidError
 from pellucid.core.files import write_text
 from pellucid.core.serial import to_plain
 from pellucid.core.software import software_digest
 from pellucid.core.telemetry import logs
-from pellucid.core.telemetry.metrics import ScanMetrics, serve, write_textfile
+from pellucid.core.telemetry.metrics import MetricsServer, ScanMetrics, serve, write_textfile
 from pellucid.domain.cohort import Cohort
-from pellucid.domain.decision import Versions
+from pellucid.domain.decision import Decision, Versions
 from pellucid.domain.policy import SitePolicy
-from pellucid.pipeline.decisions import decide_specimen, gates_of
-from pellucid.pipeline.errors import OutputUnusable
+from pellucid.pipeline.artefacts import writing
+from pellucid.pipeline.decisions import Terms, decide_again, decide_specimen, gates_of
+from pellucid.pipeline.errors import PortUnusable
 from pellucid.pipeline.intake import Arrival, KeyParts, enter, receive
 from pellucid.pipeline.interruption import StopRequest
 from pellucid.pipeline.metrics import run_metrics
 from pellucid.pipeline.work import Worker
-from pellucid.records import DATABASE_NAME, ClaimedTask, TaskState, open_records, process_owner
+from pellucid.records import DATABASE_NAME, ClaimedTask, LeaseLost, TaskState, open_records, process_owner
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
@@ -123,7 +124,8 @@ def run_cohort(
     Raises:
         StorageFull: no space is left; the scan in hand is released and the run marked as interrupted.
         OutputUnusable: the folder can't be written to.
-        KeyboardInterrupt: stopped at once; the scan in hand is released.
+        PortUnusable: the metrics' port is taken or forbidden.
+        KeyboardInterrupt: stopped at once, the scan in hand released; or asked to stop while the files were hashed.
     """
     stop = stop or StopRequest()
     versions = Versions(
@@ -131,15 +133,14 @@ def run_cohort(
     )
     parts = KeyParts.of(bundle, policy, options.purpose)
     run_id = f"{utc_now()[:19].replace(':', '').replace('-', '')}-{secrets.token_hex(2)}"
-    _prepare(out, synthetic=bundle.synthetic)
-    logs.configure_logging(file=out / LOG, console=None, level=options.log_level)
+    _prepare(out, synthetic=bundle.synthetic, log_level=options.log_level)
     metrics = metrics or run_metrics(bundle)
     with ExitStack() as stack:
         if options.metrics_port is not None:
-            stack.enter_context(serve(metrics, options.metrics_port))
+            stack.enter_context(_serve(metrics, options.metrics_port))
         records = stack.enter_context(open_records(options.database or out / DATABASE_NAME))
         stack.enter_context(logs.bound(run_id=run_id))
-        arrivals = receive(cohort, parts, events.hashed)
+        arrivals = receive(cohort, parts, events.hashed, stop)
         records.start_run(
             run_id=run_id,
             purpose=options.purpose,
@@ -156,9 +157,11 @@ def run_cohort(
             purpose=options.purpose,
             errors={arrival.key: arrival.error for arrival in arrivals if arrival.error is not None},
             keep_bags=options.keep_bags,
+            wanted=frozenset(arrival.key for arrival in arrivals),
             metrics=metrics,
         )
-        return _Run(worker=worker, policy=policy, parts=parts, events=events, options=options).carry_out(arrivals, stop)
+        terms = Terms(gates=gates_of(bundle), policy=policy, versions=versions, lane=parts.lane)
+        return _Run(worker=worker, terms=terms, parts=parts, events=events, options=options).carry_out(arrivals, stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +169,7 @@ class _Run:
     """One start of the main job."""
 
     worker: Worker
-    policy: SitePolicy
+    terms: Terms
     parts: KeyParts
     events: RunEvents
     options: RunOptions
@@ -180,8 +183,8 @@ class _Run:
             known = self._enter(arrivals)
             stopped = self._work(stop)
             state = "interrupted" if stopped else "completed"
-        except StorageFull:
-            logs.get_logger("pipeline").error("no space is left; the run stops and can be resumed")
+        except PellucidError as error:
+            logs.get_logger("pipeline").error("the run stops and can be resumed", code=error.code)
             raise
         finally:
             self._close(state)
@@ -189,6 +192,7 @@ class _Run:
 
     def _enter(self, arrivals: Sequence[Arrival]) -> int:
         records, metrics = self.worker.records, self.worker.metrics
+        held = self._held()
         entered = enter(
             arrivals, records, run_id=self.worker.run_id, parts=self.parts, retry_failed=self.options.retry_failed
         )
@@ -199,10 +203,17 @@ class _Run:
         self.events.queued(waiting, known)
         for arrival in arrivals:
             self.awaiting.setdefault(arrival.key, set()).add(arrival.entry.specimen)
-        held = {name for conflict in records.identity_conflicts() for name in conflict.specimens}
-        for specimen in sorted(held.union(*self.awaiting.values())):
+        own = set().union(*self.awaiting.values())
+        for specimen in sorted(own):
             self._decide(specimen)
+        # A conflict that began or ended changes specimens of earlier runs too.
+        for specimen in sorted((held | self._held()) - own):
+            self._decide(specimen)
+            self._count(decide_again(records, specimen, software=self.terms.versions))
         return known
+
+    def _held(self) -> set[str]:
+        return {name for conflict in self.worker.records.identity_conflicts() for name in conflict.specimens}
 
     def _work(self, stop: StopRequest) -> bool:
         """Do tasks until none is left (False) or somebody asked to stop (True)."""
@@ -221,6 +232,11 @@ class _Run:
         with logs.bound(scan=name):
             try:
                 outcome = self.worker.carry_out(task, self.events.tiles)
+            except LeaseLost as error:
+                # Somebody else records how this scan ends; the others are still to be done.
+                logs.get_logger("pipeline").warning("lease lost", code=error.code)
+                self.events.ended(name, None, error.code)
+                return
             except BaseException:
                 # Whatever ends the run here, the scan is not lost: it goes back into the queue.
                 self.worker.records.release(task)
@@ -229,20 +245,16 @@ class _Run:
         self.tally.scored += outcome.probability is not None
         self.tally.failed += outcome.probability is None
         self.events.ended(name, outcome.probability, outcome.code)
-        for specimen in sorted(self.awaiting.get(task.key, {task.specimen})):
+        for specimen in sorted(self.awaiting.get(task.key, set()) | {task.specimen}):
             self._decide(specimen)
         self._show_metrics()
 
     def _decide(self, specimen: str) -> None:
         """Decide a specimen whose scans have all ended; others wait."""
-        decided = decide_specimen(
-            self.worker.records,
-            specimen,
-            gates=gates_of(self.worker.bundle),
-            policy=self.policy,
-            versions=self.worker.versions,
-            run_id=self.worker.run_id,
-        )
+        records = self.worker.records
+        self._count(decide_specimen(records, specimen, self.terms, run_id=self.worker.run_id))
+
+    def _count(self, decided: Decision | None) -> None:
         if decided is not None:
             self.worker.metrics.decided(
                 decided.verdict.value, decided.disposition.value, [reason.value for reason in decided.reasons]
@@ -255,15 +267,16 @@ class _Run:
     def _show_metrics(self) -> None:
         counts = self.worker.records.counts(lane=self.parts.lane)
         self.worker.metrics.set_queue({"waiting": counts[TaskState.QUEUED], "running": counts[TaskState.LEASED]})
-        write_textfile(self.worker.metrics, self.worker.out / METRICS)
+        with writing(self.worker.out):
+            write_textfile(self.worker.metrics, self.worker.out / METRICS)
 
     def _close(self, state: str) -> None:
-        """Mark the run's end; where even that finds no space, the next run finds it open and says so."""
+        """Mark the run's end; where even that can't be written, the next run finds it open and says so."""
         tally = self.tally
         summary = {"scored": tally.scored, "failed": tally.failed, "tiles": tally.tiles, "seconds": tally.seconds}
         try:
             self.worker.records.finish_run(self.worker.run_id, state, summary)
-        except StorageFull as error:
+        except PellucidError as error:
             logs.get_logger("pipeline").error("the run's end could not be recorded", code=error.code)
 
     def _summary(self, arrivals: Sequence[Arrival], state: str, known: int) -> RunSummary:
@@ -279,14 +292,20 @@ class _Run:
         )
 
 
-def _prepare(out: Path, *, synthetic: bool) -> None:
+def _prepare(out: Path, *, synthetic: bool, log_level: str) -> None:
     notice = "Research use only. Not for diagnosis or treatment.\n"
     if synthetic:
         notice += "SYNTHETIC: the model was trained on generated slides; its numbers mean nothing for a patient.\n"
-    try:
+    with writing(out):
         write_text(out / _NOTICE, notice)
-    except OSError as error:
-        raise OutputUnusable(f"{out} can't be written to: {error.strerror}.") from error
+        logs.configure_logging(file=out / LOG, console=None, level=log_level)
+
+
+def _serve(metrics: ScanMetrics, port: int) -> MetricsServer:
+    try:
+        return serve(metrics, port)
+    except (OSError, OverflowError) as error:
+        raise PortUnusable(f"The metrics can't be offered on port {port}: {error}.") from error
 
 
 def _settings(bundle: "Bundle", policy: SitePolicy, options: RunOptions) -> dict[str, Any]:

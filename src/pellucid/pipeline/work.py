@@ -15,11 +15,25 @@ from pellucid.domain.decision import Versions
 from pellucid.domain.observation import Observation
 from pellucid.domain.reasons import Finding, Reason
 from pellucid.domain.scan import ScanInfo
-from pellucid.pipeline.artefacts import write_artefacts, write_bag_of, write_pictures
+from pellucid.pipeline.artefacts import write_artefacts, write_bag_of, write_pictures, writing
 from pellucid.pipeline.decisions import gates_of, scan_findings
-from pellucid.pipeline.errors import IdentityConflict, ScanUnanswerable, UnexpectedFailure
+from pellucid.pipeline.errors import (
+    IdentityConflict,
+    OutputUnusable,
+    ScanUnanswerable,
+    TaskSuperseded,
+    UnexpectedFailure,
+)
+from pellucid.pipeline.intake import identify_file
 from pellucid.pipeline.scan import ScoredScan, Stopwatch, TileProgress, score
-from pellucid.records import ClaimedTask, Records
+from pellucid.records import (
+    ClaimedTask,
+    LeaseLost,
+    Records,
+    RecordsDamaged,
+    RecordsLocked,
+    RecordsUnavailable,
+)
 from pellucid.triage import ScanEvidence
 
 if TYPE_CHECKING:
@@ -27,6 +41,9 @@ if TYPE_CHECKING:
 
 SCANS = "scans"
 BAGS = "bags"
+_SHORTEST_NAME = 4  # a shorter one could be part of any word of the message
+_ENDS_THE_RUN = (StorageFull, OutputUnusable, RecordsDamaged, RecordsLocked, RecordsUnavailable)
+"""Errors of the place that results go to: the next scan would meet them too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +57,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """Does tasks under one bundle. `errors` holds, by task key, why a file could not be read at intake."""
+    """Does tasks under one bundle.
+
+    `errors` holds, by task key, why a file could not be read at intake; `wanted` the keys that this run asks for.
+    """
 
     records: Records
     bundle: "Bundle"
@@ -51,6 +71,7 @@ class Worker:
     metrics: ScanMetrics
     errors: Mapping[str, PellucidError] = field(default_factory=dict)
     keep_bags: bool = False
+    wanted: frozenset[str] = frozenset()
 
     def pseudonym(self, task: ClaimedTask) -> str:
         """The scan's pseudonym, which names its folder, its log lines and its place on pages."""
@@ -60,41 +81,65 @@ class Worker:
         """Do a task to its recorded end.
 
         Raises:
-            StorageFull: nothing is recorded; the task is still held.
+            StorageFull, OutputUnusable: the output folder takes no more.
+            RecordsDamaged, RecordsLocked, RecordsUnavailable: the database takes no more.
+            LeaseLost: another worker has the task.
+
+            In each case nothing is recorded of the task.
         """
         watch = Stopwatch()
         try:
-            self._refuse_unreadable(task)
-            self._refuse_conflict(task)
-            scored = score(
-                Path(task.payload["path"]), self.bundle, mpp=task.payload["mpp"], progress=progress, watch=watch
-            )
-        except StorageFull:
+            return self._answer(task, progress, watch)
+        except (*_ENDS_THE_RUN, LeaseLost):
             raise
-        except ScanUnanswerable as error:
-            return self._unanswered(task, error, watch)
         except PellucidError as error:
             return self._failed(task, error, watch)
         except Exception as error:  # noqa: BLE001 - a fault met on one slide must not end the run of the others
             logs.get_logger("pipeline").error("unexpected failure", exc_info=error)
             return self._failed(task, UnexpectedFailure(f"{type(error).__name__} while processing the scan."), watch)
+
+    def _answer(self, task: ClaimedTask, progress: TileProgress, watch: Stopwatch) -> Outcome:
+        self._refuse_superseded(task)
+        self._refuse_unreadable(task)
+        self._refuse_conflict(task)
+        try:
+            scored = score(
+                Path(task.payload["path"]), self.bundle, mpp=task.payload["mpp"], progress=progress, watch=watch
+            )
+        except ScanUnanswerable as error:
+            return self._unanswered(task, error, watch)
         return self._scored(task, scored, watch)
 
+    def _refuse_superseded(self, task: ClaimedTask) -> None:
+        """Refuse what an earlier table asked for and the latest one doesn't, such as a scale since corrected."""
+        if task.key not in self.records.specimen(task.specimen).expected and task.key not in self.wanted:
+            raise TaskSuperseded("A later table no longer asks for this scan, or asks for it at another scale.")
+
     def _refuse_unreadable(self, task: ClaimedTask) -> None:
+        """Refuse what was never hashed: its bytes could be anybody's."""
         if task.key in self.errors:
             raise self.errors[task.key]
+        if task.scan_digest is None:
+            identify_file(Path(task.payload["path"]))
+            raise UnexpectedFailure(
+                "The file could not be read when its table was run.", remedy="Run that table again: it is read anew."
+            )
 
     def _refuse_conflict(self, task: ClaimedTask) -> None:
-        for conflict in self.records.identity_conflicts():
-            if conflict.digest == task.scan_digest:
-                raise IdentityConflict(f"The same scan is filed under {len(conflict.cases)} cases.")
+        for conflict in self.records.identity_conflicts(task.scan_digest):
+            raise IdentityConflict(f"The same scan is filed under {len(conflict.cases)} cases.")
+
+    def _folder(self, task: ClaimedTask) -> Path:
+        """Where a scan's pictures go, within the output folder: one answer's never overwrite another's."""
+        return Path(SCANS) / self.pseudonym(task) / task.key[:12]
 
     def _scored(self, task: ClaimedTask, scored: ScoredScan, watch: Stopwatch) -> Outcome:
         with watch.stage("artefacts"):
-            folder = Path(SCANS) / self.pseudonym(task)
-            digests = write_artefacts(self.out / folder, scored)
-            if self.keep_bags:
-                write_bag_of(self.out / BAGS, scored, scan=task.scan_digest or task.key, bundle=self.bundle)
+            folder = self._folder(task)
+            with writing(self.out):
+                digests = write_artefacts(self.out / folder, scored)
+                if self.keep_bags:
+                    write_bag_of(self.out / BAGS, scored, scan=task.scan_digest or task.key, bundle=self.bundle)
         evidence = ScanEvidence(
             scan=task.scan_digest or task.key,
             logits=scored.posterior.logits,
@@ -145,8 +190,9 @@ class Worker:
     def _unanswered(self, task: ClaimedTask, error: ScanUnanswerable, watch: Stopwatch) -> Outcome:
         """A scan that was looked at but gives no answer is finished, with what was seen and why."""
         seen, scan = error.seen, task.scan_digest or task.key
-        folder = Path(SCANS) / self.pseudonym(task)
-        pictures = write_pictures(self.out / folder, seen.pictures)
+        folder = self._folder(task)
+        with writing(self.out):
+            pictures = write_pictures(self.out / folder, seen.pictures)
         findings = (
             Finding(reason=error.reason, detail=error.message, scan=scan, code=error.code),
             *scan_findings(
@@ -239,6 +285,6 @@ class Worker:
 
 def _unnamed(message: str, path: Path) -> str:
     """The message without the file's name, which may be a patient's."""
-    for name in (str(path), path.name):
+    for name in (str(path), path.name) if len(path.name) >= _SHORTEST_NAME else (str(path),):
         message = message.replace(name, "the file")
     return message[:1].upper() + message[1:]

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.core.digests import digest_file
 from pellucid.core.errors import known_errors
 from pellucid.core.serial import from_plain
+from pellucid.core.telemetry.logs import get_logger
 from pellucid.domain.encoder import EncoderSpec
-from pellucid.records import Action, RecordedDecision, Records, Run, ScanResult, Task
+from pellucid.records import Action, RecordedDecision, Records, Run, ScanResult, Task, TaskState
 from pellucid.reports.heatmap import HeatmapImage, render_attention_sd, render_heatmap, render_icon, write_png
 from pellucid.reports.views import (
     DecisionVersion,
@@ -27,6 +29,11 @@ from pellucid.triage import Gates
 
 _ATTENTION = "attention.safetensors"
 _TOP_TILE = "top_tile_"
+_WAITING = FailureView(
+    code="waiting",
+    sentence="Not done yet: this page shows the decision of an earlier run, made without this answer.",
+    remedy="Start the interrupted run again: it goes on where it stopped.",
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,8 @@ class Collection:
         pseudonym = self.records.pseudonym("scan", task.scan_digest or task.key)
         digest = task.scan_digest or task.key
         if result is None:
-            failure = _failure(task.error_code or "", task.error_message or "")
+            failed = task.state is TaskState.FAILED
+            failure = _failure(task.error_code or "", task.error_message or "") if failed else _WAITING
             return ScanView(pseudonym=pseudonym, digest=digest, info=None, failure=failure)
         images, legend, legend_sd = self._pictures(result)
         coded = [finding for finding in result.findings if finding.code]
@@ -133,6 +141,8 @@ class Collection:
         )
 
     def _pictures(self, result: ScanResult) -> tuple[ScanImages, HeatmapLegend | None, HeatmapLegend | None]:
+        if not self._intact(result):
+            return ScanImages(), None, None
         paths = {Path(path).name: path for path in result.artefacts}
         named = {name.removesuffix(".png"): path for name, path in paths.items() if name.endswith(".png")}
         plain = ScanImages(
@@ -157,6 +167,17 @@ class Collection:
             top_tiles=tiles,
         )
         return images, heat.legend, spread.legend
+
+    def _intact(self, result: ScanResult) -> bool:
+        """Whether all pictures are there, and those that others are drawn from are as they were written."""
+        drawn_from = {"thumbnail.png", _ATTENTION}
+        for path, digest in result.artefacts.items():
+            file = self.folder / path
+            if not file.is_file() or (file.name in drawn_from and digest_file(file) != digest):
+                name = self.records.pseudonym("scan", result.scan)
+                get_logger("reports").warning("pictures are missing or altered, the page goes without", scan=name)
+                return False
+        return True
 
     def _icon(self, thumbnail: str | None) -> str | None:
         if thumbnail is None:

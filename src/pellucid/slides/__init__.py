@@ -18,7 +18,7 @@ from pellucid.slides.errors import (
     ScaleTooCoarse,
 )
 from pellucid.slides.grid import lay_grid
-from pellucid.slides.identity import identify
+from pellucid.slides.identity import files_of, identify
 from pellucid.slides.pictures import draw_tiles, draw_tissue, render_thumbnail
 from pellucid.slides.protocol import Slide
 from pellucid.slides.quality import QualityLimits, QualityReport, assess_quality, unreadable_measure
@@ -51,6 +51,7 @@ __all__ = [
     "check_resolution",
     "draw_tiles",
     "draw_tissue",
+    "files_of",
     "find_tissue",
     "identify",
     "judge_image",

@@ -22,7 +22,7 @@ def identify(path: Path) -> ScanIdentity:
         FileMissing, FileForbidden, FileIsFolder, FileEmpty: the file can't be read.
     """
     check_file(path)
-    files = _files_of(path)
+    files = files_of(path)
     size = sum(file.stat().st_size for file in files)
     if len(files) == 1:
         return ScanIdentity(digest=digest_file(path), size_bytes=size)
@@ -32,10 +32,11 @@ def identify(path: Path) -> ScanIdentity:
 
 def size_of(path: Path) -> int:
     """The bytes of all files of a scan."""
-    return sum(file.stat().st_size for file in _files_of(path))
+    return sum(file.stat().st_size for file in files_of(path))
 
 
-def _files_of(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """The files that make up a scan, the named one first."""
     suffix = path.suffix.lower()
     if suffix == ".mrxs":
         folder = path.parent / path.stem

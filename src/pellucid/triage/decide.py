@@ -90,7 +90,7 @@ def _about_specimen(evidence: SpecimenEvidence, posterior: Posterior | None, gat
     if arrived < evidence.expected:
         yield Finding(
             reason=Reason.CASE_INCOMPLETE,
-            detail=f"{arrived} of {evidence.expected} expected scans could be opened",
+            detail=f"{arrived} of {evidence.expected} expected scans could be looked at",
             value=float(arrived),
             limit=float(evidence.expected),
         )

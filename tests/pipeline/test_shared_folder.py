@@ -1,0 +1,320 @@
+"""Several runs on one output folder: other policies, corrected tables, work taken over, folders in the way."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pellucid.bundle import Bundle
+from pellucid.core.digests import digest_file
+from pellucid.core.files import write_text
+from pellucid.domain.cohort import Cohort
+from pellucid.domain.policy import SitePolicy
+from pellucid.domain.reasons import Reason
+from pellucid.pipeline import RunSummary, StopRequest, explain_specimen, run_cohort
+from pellucid.pipeline.decisions import decide_specimen, terms_of
+from pellucid.pipeline.errors import (
+    FileUnhashable,
+    IdentityConflict,
+    OutputUnusable,
+    TaskSuperseded,
+    UnexpectedFailure,
+)
+from pellucid.records import (
+    DATABASE_NAME,
+    LeaseLost,
+    Records,
+    RunState,
+    TaskState,
+    ValueUnrecordable,
+    open_records,
+)
+from pellucid.reports.collect import Collection
+
+Run = Callable[..., RunSummary]
+MakeEntry = Callable[..., object]
+
+
+class AskedAfter(StopRequest):
+    """Asked to stop once it has been looked at a number of times: once for each file to hash, then for each scan."""
+
+    def __init__(self, looks: int) -> None:
+        self._left = looks
+
+    @property
+    def asked(self) -> bool:  # type: ignore[override]
+        self._left -= 1
+        return self._left < 0
+
+
+def cohort_of(*entries: object) -> Cohort:
+    return Cohort(entries=entries, name="shared")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def run_under(bundle: Bundle, tmp_path: Path, watcher: object) -> Run:
+    """Run into `tmp_path/out` under the policy of a site."""
+
+    def run(site: str, *entries: object, stop: StopRequest | None = None) -> RunSummary:
+        policy = SitePolicy(name=site)
+        return run_cohort(cohort_of(*entries), bundle, tmp_path / "out", policy=policy, events=watcher, stop=stop)  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Callable[[], Records]:
+    return lambda: open_records(tmp_path / "out" / DATABASE_NAME)
+
+
+def test_a_corrected_table_ends_an_identity_conflict(
+    slide_of: Callable[[str], Path],
+    copy_of: Callable[[Path, str], Path],
+    make_entry: MakeEntry,
+    run_on: Run,
+    opened: Callable[[], Records],
+) -> None:
+    good = slide_of("clear")
+    one, wrong = make_entry(good, "one"), make_entry(copy_of(good, "copy.svs"), "two")
+    run_on(cohort_of(one, wrong))
+    run_on(cohort_of(one, make_entry(slide_of("blurred"), "two")))
+    with opened() as records:
+        assert records.identity_conflicts() == []
+        for name in ("specimen one", "specimen two"):
+            recorded = records.decision(name)
+            assert recorded is not None
+            assert Reason.IDENTITY_CONFLICT not in recorded.decision.reasons
+            assert recorded.decision.posterior is not None
+        assert records.verify_audit().ok
+
+
+def test_a_conflict_found_under_another_policy_holds_the_first_specimen_under_its_own(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_under: Run, opened: Callable[[], Records]
+) -> None:
+    good = slide_of("clear")
+    run_under("north", make_entry(good, "one"))
+    run_under("south", make_entry(good, "two"))
+    with opened() as records:
+        history = [one for one in records.decisions(latest_only=False) if one.decision.specimen == "specimen one"]
+        assert [Reason.IDENTITY_CONFLICT in one.decision.reasons for one in history] == [False, True]
+        assert {one.decision.versions.policy for one in history} == {SitePolicy(name="north").digest}
+        assert explain_specimen(records, "specimen one").policy.name == "north"
+        run_under("south", make_entry(slide_of("blurred"), "two"))
+        latest = records.decision("specimen one")
+        assert latest is not None
+        assert latest.decision.posterior == history[0].decision.posterior
+
+
+def test_a_specimen_that_another_run_took_over_is_not_decided_from_its_answers(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_under: Run, opened: Callable[[], Records]
+) -> None:
+    entry = make_entry(slide_of("clear"), "one")
+    run_under("north", entry)
+    run_under("south", entry)
+    with opened() as records:
+        first, second = records.runs()
+        count = len(records.decisions(latest_only=False))
+        assert decide_specimen(records, "specimen one", terms_of(first), run_id=first.run_id) is None
+        assert decide_specimen(records, "specimen one", terms_of(second), run_id=second.run_id) is None
+        assert len(records.decisions(latest_only=False)) == count == 2
+
+
+def test_one_answer_never_overwrites_the_pictures_of_another(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_on: Run, opened: Callable[[], Records], tmp_path: Path
+) -> None:
+    slide = slide_of("clear")
+    run_on(cohort_of(make_entry(slide, "one")))
+    run_on(cohort_of(make_entry(slide, "one", mpp=0.51)))
+    with opened() as records:
+        results = records.scan_results()
+    assert len(results) == 2
+    for result in results:
+        for path, digest in result.artefacts.items():
+            assert digest_file(tmp_path / "out" / path) == digest
+
+
+def test_a_page_of_an_interrupted_run_says_which_scan_waits(
+    slide_of: Callable[[str], Path],
+    make_entry: MakeEntry,
+    run_under: Run,
+    opened: Callable[[], Records],
+    tmp_path: Path,
+) -> None:
+    entry = make_entry(slide_of("clear"), "one")
+    run_under("north", entry)
+    with opened() as records:
+        (view,) = Collection(records, tmp_path / "out").specimens()
+        assert view.scans[0].failure is None
+    run_under("south", entry, stop=AskedAfter(1))
+    with opened() as records:
+        (view,) = Collection(records, tmp_path / "out").specimens()
+    assert view.scans[0].failure is not None
+    assert "Not done yet" in view.scans[0].failure.sentence
+
+
+def test_pictures_that_are_gone_or_altered_cost_no_other_page(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_on: Run, opened: Callable[[], Records], tmp_path: Path
+) -> None:
+    run_on(cohort_of(make_entry(slide_of("clear"), "one"), make_entry(slide_of("blurred"), "two")))
+    with opened() as records:
+        gone, kept = records.scan_results()
+        (tmp_path / "out" / next(path for path in gone.artefacts if path.endswith("thumbnail.png"))).write_bytes(b"x")
+        views = {view.decision.specimen: view for view in Collection(records, tmp_path / "out").specimens()}
+    assert views[gone.specimen].scans[0].images.heatmap is None
+    assert views[gone.specimen].scans[0].posterior is not None
+    assert views[kept.specimen].scans[0].images.heatmap is not None
+
+
+def test_asked_to_stop_while_hashing_nothing_is_entered(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_under: Run, opened: Callable[[], Records]
+) -> None:
+    entries = [make_entry(slide_of("clear"), name) for name in ("one", "two")]
+    with pytest.raises(KeyboardInterrupt):
+        run_under("north", *entries, stop=AskedAfter(1))
+    with opened() as records:
+        assert records.tasks() == []
+        assert records.specimens() == []
+
+
+def test_a_disk_that_fails_while_hashing_fails_that_scan_only(
+    slide_of: Callable[[str], Path],
+    make_entry: MakeEntry,
+    run_on: Run,
+    opened: Callable[[], Records],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    from pellucid.pipeline import intake
+
+    real = intake.identify
+
+    def failing(path: Path) -> object:
+        if path.name == "bad.svs":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path)
+
+    monkeypatch.setattr(intake, "identify", failing)
+    summary = run_on(cohort_of(make_entry(tmp_path / "bad.svs", "bad"), make_entry(slide_of("clear"), "good")))
+    assert (summary.scored, summary.failed, summary.left) == (1, 1, 0)
+    with opened() as records:
+        codes = {task.specimen: task.error_code for task in records.tasks()}
+    assert codes == {"specimen bad": FileUnhashable.code, "specimen good": None}
+
+
+def test_an_output_folder_that_fails_stops_the_run_and_the_scan_waits(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_on: Run, opened: Callable[[], Records], tmp_path: Path
+) -> None:
+    write_text(tmp_path / "out" / "scans", "a file where the folder should be")
+    one = cohort_of(make_entry(slide_of("clear"), "one"))
+    with pytest.raises(OutputUnusable):
+        run_on(one)
+    with opened() as records:
+        assert [task.state for task in records.tasks()] == [TaskState.QUEUED]
+        assert records.runs()[-1].state is RunState.INTERRUPTED
+    (tmp_path / "out" / "scans").unlink()
+    assert run_on(one).scored == 1
+
+
+def test_an_answer_that_cannot_be_recorded_fails_its_scan_only(
+    slide_of: Callable[[str], Path],
+    make_entry: MakeEntry,
+    run_on: Run,
+    opened: Callable[[], Records],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pellucid.pipeline import work
+
+    real, bad = work.score, slide_of("blurred")
+
+    def spoiled(path: Path, *rest: object, **options: object) -> object:
+        scored = real(path, *rest, **options)  # type: ignore[arg-type]
+        return replace(scored, distance=float("nan")) if path == bad else scored
+
+    monkeypatch.setattr(work, "score", spoiled)
+    summary = run_on(cohort_of(make_entry(bad, "bad"), make_entry(slide_of("clear"), "good")))
+    assert (summary.completed, summary.scored, summary.failed) == (True, 1, 1)
+    with opened() as records:
+        codes = {task.specimen: task.error_code for task in records.tasks()}
+    assert codes["specimen bad"] == ValueUnrecordable.code
+
+
+def test_a_scan_whose_lease_was_lost_is_left_to_its_new_owner(
+    slide_of: Callable[[str], Path],
+    make_entry: MakeEntry,
+    run_on: Run,
+    watcher: object,
+    opened: Callable[[], Records],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from sqlalchemy import text
+
+    stolen = []
+
+    def steal(_scan: str) -> None:
+        if stolen:
+            return
+        with opened() as records:
+            with records._database.write() as connection:
+                connection.execute(text("UPDATE task SET lease_until = 0 WHERE state = 'leased'"))
+            stolen.append(records.claim("elsewhere:1:2", lease_s=600))
+
+    monkeypatch.setattr(watcher, "started", steal)
+    summary = run_on(cohort_of(*(make_entry(slide_of(kind), kind) for kind in ("clear", "blurred"))))
+    assert (summary.completed, summary.scored, summary.left) == (True, 1, 1)
+    assert [code for _, _, code in watcher.ends] == [LeaseLost.code, None]  # type: ignore[attr-defined]
+    with opened() as records:
+        assert sorted(task.state for task in records.tasks()) == [TaskState.DONE, TaskState.LEASED]
+
+
+def test_a_file_that_was_never_hashed_is_not_scored_by_another_table_s_run(
+    slide_of: Callable[[str], Path],
+    copy_of: Callable[[Path, str], Path],
+    make_entry: MakeEntry,
+    run_on: Run,
+    opened: Callable[[], Records],
+    tmp_path: Path,
+) -> None:
+    late = cohort_of(make_entry(tmp_path / "late.svs", "late"))
+    run_on(late)
+    with opened() as records:
+        records.retry_failed()
+    copy_of(slide_of("clear"), "late.svs")
+    assert run_on(cohort_of(make_entry(slide_of("blurred"), "other"))).scored == 1
+    with opened() as records:
+        assert [task.error_code for task in records.tasks(specimen="specimen late")] == [UnexpectedFailure.code]
+    assert run_on(late).scored == 1
+
+
+def test_a_conflict_names_its_code_and_both_specimens_by_pseudonym(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_on: Run, opened: Callable[[], Records]
+) -> None:
+    good = slide_of("clear")
+    run_on(cohort_of(make_entry(good, "one"), make_entry(good, "two")))
+    with opened() as records:
+        recorded = records.decision("specimen one")
+        other = records.pseudonym("specimen", "specimen two")
+    assert recorded is not None
+    findings = [one for one in recorded.decision.findings if one.reason is Reason.IDENTITY_CONFLICT]
+    assert {one.code for one in findings} == {IdentityConflict.code, None}
+    assert any(other in one.detail for one in findings)
+
+
+def test_a_scan_that_waits_at_a_scale_since_corrected_is_not_scored(
+    slide_of: Callable[[str], Path],
+    make_entry: MakeEntry,
+    run_under: Run,
+    opened: Callable[[], Records],
+) -> None:
+    slide = slide_of("scale_missing")
+    run_under("here", make_entry(slide, "one", mpp=0.4), stop=AskedAfter(1))
+    summary = run_under("here", make_entry(slide, "one", mpp=0.5))
+    assert summary.completed
+    with opened() as records:
+        states = {task.payload["mpp"]: (task.state, task.error_code) for task in records.tasks()}
+        assert states == {0.4: (TaskState.FAILED, TaskSuperseded.code), 0.5: (TaskState.DONE, None)}
+        assert [one.mpp for one in records.observations() if one.probability is not None] == [0.5]
+        recorded = records.decision("specimen one")
+    assert recorded is not None
+    assert recorded.version == 1
