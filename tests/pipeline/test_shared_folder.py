@@ -32,6 +32,7 @@ from pellucid.records import (
     open_records,
 )
 from pellucid.reports.collect import Collection
+from pellucid.reports.publish import publish
 
 Run = Callable[..., RunSummary]
 MakeEntry = Callable[..., object]
@@ -318,3 +319,21 @@ def test_a_scan_that_waits_at_a_scale_since_corrected_is_not_scored(
         recorded = records.decision("specimen one")
     assert recorded is not None
     assert recorded.version == 1
+
+
+def test_the_index_of_an_interrupted_run_says_that_scans_wait(
+    slide_of: Callable[[str], Path],
+    make_entry: MakeEntry,
+    run_under: Run,
+    opened: Callable[[], Records],
+    bundle: Bundle,
+    tmp_path: Path,
+) -> None:
+    entries = [make_entry(slide_of(kind), kind) for kind in ("clear", "blurred")]
+    summary = run_under("here", *entries, stop=AskedAfter(3))
+    assert summary.left == 1
+    with opened() as records:
+        published = publish(records, tmp_path / "out", reference=bundle.reference, model=bundle.model_digest)
+    text = published.index.read_text()
+    assert "Scans not done yet" in text
+    assert "1: start the same run again" in text

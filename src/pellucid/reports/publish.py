@@ -6,11 +6,10 @@ from pathlib import Path
 
 from pellucid.core.files import write_json
 from pellucid.core.serial import to_plain
-from pellucid.domain.observation import Observation
 from pellucid.domain.reference import ReferenceProfile
 from pellucid.exports import Belief, Origin, ScanRow, SpecimenRow, write_results
 from pellucid.monitoring import MonitoringReport, monitor
-from pellucid.records import Records, Run, RunState
+from pellucid.records import Records, Run, RunState, TaskState
 from pellucid.reports.collect import Collection
 from pellucid.reports.pages import write_index, write_monitoring_page, write_specimen_page
 from pellucid.reports.views import FailureLine, ResultFile, RunView, ScanView, SpecimenLine, SpecimenView
@@ -56,9 +55,8 @@ def publish(
     views = collection.specimens()
     for view in views:
         write_specimen_page(folder, view)
-    observations = records.observations()
     report = monitor(
-        observations,
+        records.observations(),
         [view.decision for view in views],
         reference=reference,
         model=model,
@@ -67,14 +65,14 @@ def publish(
     )
     page = write_monitoring_page(folder, report)
     write_json(folder / "monitoring.json", to_plain(report))
-    _write_tables(folder, views, observations)
+    _write_tables(folder, views)
     index = write_index(
         folder,
         RunView(
             run=facts,
             lines=tuple(SpecimenLine.of(view) for view in views),
             failures=tuple(_failures(views)),
-            rates=_rates(run),
+            rates=(*_waiting(records), *_rates(run)),
             files=tuple(ResultFile(path=name, description=text) for name, text in _FILES.items()),
             monitoring_page=page.name,
             model_card=model_card,
@@ -92,6 +90,12 @@ def _failures(views: Sequence[SpecimenView]) -> list[FailureLine]:
     ]
 
 
+def _waiting(records: Records) -> tuple[tuple[str, str], ...]:
+    counts = records.counts()
+    waiting = counts[TaskState.QUEUED] + counts[TaskState.LEASED]
+    return (("Scans not done yet", f"{waiting}: start the same run again"),) if waiting else ()
+
+
 def _rates(run: Run) -> tuple[tuple[str, str], ...]:
     summary = run.summary or {}
     if run.state is RunState.RUNNING or not summary.get("seconds"):
@@ -105,12 +109,11 @@ def _rates(run: Run) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _write_tables(folder: Path, views: Sequence[SpecimenView], observations: Sequence[Observation]) -> None:
-    by_scan = {observation.scan: observation for observation in observations}
+def _write_tables(folder: Path, views: Sequence[SpecimenView]) -> None:
     write_results(
         folder,
         [_specimen_row(view) for view in views],
-        [_scan_row(view, scan, by_scan.get(scan.digest)) for view in views for scan in view.scans],
+        [_scan_row(view, scan) for view in views for scan in view.scans],
     )
 
 
@@ -138,7 +141,7 @@ def _specimen_row(view: SpecimenView) -> SpecimenRow:
     )
 
 
-def _scan_row(view: SpecimenView, scan: ScanView, observation: Observation | None) -> ScanRow:
+def _scan_row(view: SpecimenView, scan: ScanView) -> ScanRow:
     info, quality, failure = scan.info, scan.quality, scan.failure
     scale = None if info is None else info.scale
     measures = () if quality is None else quality.measures
@@ -161,7 +164,7 @@ def _scan_row(view: SpecimenView, scan: ScanView, observation: Observation | Non
         distance=scan.distance,
         quality={measure.name: measure.value for measure in measures},
         quality_missed=tuple(measure.name for measure in measures if not measure.passed),
-        timings={} if observation is None else observation.timings,
+        timings=scan.timings,
         error=None if failure is None else failure.code,
         error_sentence=None if failure is None else failure.sentence,
         error_remedy=None if failure is None else failure.remedy,
