@@ -1,7 +1,6 @@
 """A bundle is built whole, signed and proven to load, or there is none."""
 
 import errno
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -201,39 +200,48 @@ def test_a_killed_build_leaves_no_bundle_and_does_not_hinder_the_next(
     load_bundle(build_bundle(tmp_path / "bundle", parts, key), [key.trusted()])
 
 
-def _race(folder: Path, parts: BundleParts, barrier: object, results: object) -> None:
-    original = building_module._put_in_place
-
-    def together(part: Path, target: Path) -> None:
-        barrier.wait(60)
-        original(part, target)
-
-    building_module._put_in_place = together
-    key = SigningKey.generate()
-    try:
-        build_bundle(folder, parts, key)
-        results.put(key.public)
-    except BundleExists:
-        results.put(None)
+_RACING_BUILD = """
+import pickle, sys, time
+from pathlib import Path
+from pellucid.bundle import BundleExists, SigningKey, build_bundle
+import pellucid.bundle.building as building
+place, own, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+original = building._put_in_place
+def together(part, target):
+    (place / own).touch()
+    while not (place / other).exists():
+        time.sleep(0.001)
+    original(part, target)
+building._put_in_place = together
+key = SigningKey.generate()
+try:
+    build_bundle(place / "bundle", pickle.loads(sys.stdin.buffer.read()), key)
+    print(key.public.hex())
+except BundleExists:
+    print("exists")
+"""
 
 
 def test_of_two_builds_to_one_folder_one_wins_and_the_other_says_so(tmp_path: Path, parts: BundleParts) -> None:
+    import pickle
+
     from pellucid.bundle import TrustedKey
     from pellucid.bundle.keys import key_id
 
-    context = multiprocessing.get_context("fork")
-    barrier, results = context.Barrier(2), context.Queue()
-    arguments = (tmp_path / "bundle", parts, barrier, results)
-    racers = [context.Process(target=_race, args=arguments) for _ in range(2)]
-    for racer in racers:
-        racer.start()
-    outcomes = [results.get(timeout=60) for _ in racers]
-    for racer in racers:
-        racer.join(60)
-    assert outcomes.count(None) == 1
-    winner = next(public for public in outcomes if public)
+    racers = []
+    for own, other in (("one", "two"), ("two", "one")):
+        command = [sys.executable, "-c", _RACING_BUILD, str(tmp_path), own, other]
+        racer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert racer.stdin is not None
+        racer.stdin.write(pickle.dumps(parts))
+        racer.stdin.close()
+        racers.append(racer)
+    outcomes = [racer.stdout.read().decode().strip() for racer in racers if racer.stdout is not None]
+    assert [racer.wait() for racer in racers] == [0, 0]
+    assert outcomes.count("exists") == 1
+    winner = bytes.fromhex(next(outcome for outcome in outcomes if outcome != "exists"))
     load_bundle(tmp_path / "bundle", [TrustedKey(key_id=key_id(winner), public=winner, name="winner")])
-    assert _names(tmp_path) == ["bundle"]
+    assert _names(tmp_path) == ["bundle", "one", "two"]
 
 
 def test_tied_weights_are_stored(tmp_path: Path, parts: BundleParts, key: SigningKey) -> None:
