@@ -4,6 +4,7 @@ import itertools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -125,7 +126,7 @@ def _over(shape, mpp, tissue, seed=0, pale=1.0, **kwargs):
     return stained(pale * nuclei * tissue, pale * eosin * tissue, **kwargs)
 
 
-def draw_scene(kind: str, mpp: float = 2.0) -> Scene:
+def draw_scene(kind: str, mpp: float = 4.0) -> Scene:
     """A scene of some 5 x 3 mm on glass: `section`, `needle_cores`, `cell_block`, `empty`, or any with a pen colour."""
     shape = round(3000 / mpp), round(5000 / mpp)
     tissue = np.zeros(shape, np.uint8)
@@ -180,9 +181,13 @@ def scene() -> Callable[..., Scene]:
 def tissue_picture() -> Callable[..., np.ndarray]:
     """A picture that is all tissue: `(side, mpp, seed, stain)` to `(side, side, 3) uint8`; stain `he` or `ihc`."""
 
-    def make(side: int, mpp: float = 0.5, seed: int = 0, stain: str = "he") -> np.ndarray:
+    @cache
+    def draw(side: int, mpp: float, seed: int, stain: str) -> np.ndarray:
         nuclei, eosin = texture((side, side), mpp, seed)
         return stained(nuclei, eosin, second=EOSIN if stain == "he" else DAB)
+
+    def make(side: int, mpp: float = 0.5, seed: int = 0, stain: str = "he") -> np.ndarray:
+        return draw(side, mpp, seed, stain).copy()
 
     return make
 

@@ -12,13 +12,14 @@ class Recorder:
     """A slide that notes how large each read is."""
 
     def __init__(self, slide):
-        self.slide, self.largest = slide, 0
+        self.slide, self.largest, self.n_reads = slide, 0, 0
 
     @property
     def info(self):
         return self.slide.info
 
     def read_region(self, x, y, width, height, *, level=0):
+        self.n_reads += 1
         self.largest = max(self.largest, width * height)
         return self.slide.read_region(x, y, width, height, level=level)
 
@@ -49,6 +50,33 @@ def test_uses_the_coarsest_level_that_is_fine_enough(section):
         overview = read_overview(recorder, 10.0)
     assert overview.downsample == 8.0
     assert recorder.largest <= 384 * 320
+
+
+def test_the_same_overview_again_decodes_nothing(section):
+    with open_slide(section) as slide:
+        recorder = Recorder(slide)
+        first = read_overview(recorder, 8.0)
+        n_reads = recorder.n_reads
+        assert read_overview(recorder, 10.0) is first
+        assert recorder.n_reads == n_reads
+        assert read_overview(recorder, 16.0).downsample == 16.0
+    assert not first.rgb.flags.writeable
+
+
+class Unhashable(Recorder):
+    """A reader that compares by value, so nothing can be kept for it."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return self is other
+
+
+def test_a_reader_without_a_hash_is_read_each_time(section):
+    with open_slide(section) as slide:
+        reader = Unhashable(slide)
+        assert np.array_equal(read_overview(reader, 8.0).rgb, read_overview(reader, 8.0).rgb)
+        assert reader.n_reads == 2
 
 
 def test_what_cannot_be_decoded_is_marked_and_nothing_else(tmp_path, slide_file, tissue_picture):

@@ -17,6 +17,40 @@ def test_thumbnail_has_the_shape_of_the_scan(section, max_px):
     assert abs(float(thumbnail[:, : thumbnail.shape[1] // 8].mean()) - 243) < 2
 
 
+class Counted:
+    """A slide that counts the pixels it decodes."""
+
+    def __init__(self, slide):
+        self.slide, self.n_px = slide, 0
+
+    @property
+    def info(self):
+        return self.slide.info
+
+    def read_region(self, x, y, width, height, *, level=0):
+        self.n_px += width * height
+        return self.slide.read_region(x, y, width, height, level=level)
+
+
+def test_thumbnail_and_tissue_share_what_was_decoded(section):
+    with open_slide(section) as slide:
+        counted = Counted(slide)
+        find_tissue(counted)
+        before = counted.n_px
+        after_tissue = render_thumbnail(counted, max_px=64)
+        assert counted.n_px == before
+    with open_slide(section) as slide:
+        assert np.array_equal(render_thumbnail(slide, max_px=64), after_tissue)
+
+
+def test_a_stored_level_is_preferred_to_decoding_all_of_level_0(section):
+    with open_slide(section) as slide:
+        counted = Counted(slide)
+        thumbnail = render_thumbnail(counted, max_px=500)
+    assert thumbnail.shape == (320, 384, 3)
+    assert counted.n_px == 320 * 384
+
+
 def test_a_thumbnail_needs_no_scale(tmp_path, slide_file, tissue_picture):
     with open_slide(slide_file(tmp_path / "a.tif", tissue_picture(512))) as slide:
         assert render_thumbnail(slide, max_px=128).shape == (128, 128, 3)

@@ -19,9 +19,9 @@ FAULTS = {
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cohort")
-    special = tuple((kind, 3 if kind is ScanKind.PENNED else 2) for kind in FAULTS)
+    special = tuple((kind, 3 if kind is ScanKind.IMMUNOSTAINED else 2) for kind in FAULTS)
     table = synthesise(
-        folder, SynthesisConfig(seed=7, n_training=6, n_tuning=0, n_test=0, special=special, slide_px=2600), workers=1
+        folder, SynthesisConfig(seed=7, n_training=4, n_tuning=0, n_test=0, special=special, slide_px=2048), workers=1
     )
     kinds = {name.split(".")[0]: truth.kind for name, truth in read_truth(folder).items()}
     rows = []
@@ -40,12 +40,12 @@ def judged(tmp_path_factory):
     return rows
 
 
-def test_overlap_with_the_truth(judged):
-    # The pale counterstain of immunohistochemistry is out of scope; that it is one is what must be found.
-    overlaps = [overlap for kind, overlap, _ in judged if kind is not ScanKind.IMMUNOSTAINED]
-    assert len(overlaps) >= 13
+@pytest.mark.parametrize("kind", [ScanKind.CLEAR, *FAULTS])
+def test_overlap_with_the_truth(judged, kind):
+    overlaps = [overlap for seen, overlap, _ in judged if seen is kind]
+    assert len(overlaps) >= 2
     assert min(overlaps) >= 0.85
-    assert np.mean(overlaps) >= 0.93
+    assert np.mean(overlaps) >= 0.9
 
 
 def test_planted_faults_are_found_and_no_others(judged):

@@ -72,6 +72,28 @@ def test_brown_chromogen_is_no_red_pen(tissue_picture):
     assert not judge_image(tissue_picture(1024, stain="ihc"), mpp=0.5).penned
 
 
+def test_dyes_whose_colours_cancel_are_tissue_next_to_coloured_tissue():
+    faint = np.array([0.115, 0.12, 0.13])
+    mask = segment_strip(faint, grain=0.05)
+    assert mask[:, 50:75].mean() > 0.95
+    assert not mask[:, 85:].any()
+    assert not segment_strip(faint, grain=0.05, tissue=0.0).any()
+
+
+@pytest.mark.parametrize("tint", [(0.12, 0.12, 0.12), (0.115, 0.12, 0.13)])
+def test_a_smooth_shadow_next_to_tissue_is_none(tint):
+    assert not segment_strip(np.asarray(tint), grain=0.0)[:, 60:].any()
+
+
+def segment_strip(beside, grain, tissue=1.0):
+    """Mask of a picture at 8 um/px: coloured tissue up to x = 40, `beside` up to x = 80, then glass."""
+    draw = np.random.default_rng(0)
+    density = np.zeros((100, 120, 3), np.float32)
+    density[:, :40] = tissue * np.array([0.15, 0.30, 0.15])
+    density[:, 40:80] = beside * (1.0 + grain / 0.12 * draw.normal(0.0, 1.0, (100, 40, 1)))
+    return segment(np.clip(density, 0.0, None), 8.0)[0]
+
+
 @pytest.mark.parametrize("grey", [120, 200, 243, 255])
 def test_plain_grey_is_neither_tissue_nor_speckle(grey):
     judged = judge_image(np.full((512, 512, 3), grey, np.uint8), mpp=0.5)

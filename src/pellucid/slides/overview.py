@@ -1,6 +1,8 @@
 """A slide at low resolution, read in bounded pieces."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -21,12 +23,17 @@ class Overview:
     """A slide at low resolution.
 
     `rgb` is `(h, w, 3) uint8`; `downsample` is the edge of one of its pixels in level-0 pixels. `unreadable` is
-    `(h, w) bool`, True where no stored level could be decoded; `rgb` is white there and says nothing.
+    `(h, w) bool`, True where no stored level could be decoded; `rgb` is white there and says nothing. Both are
+    read-only.
     """
 
     rgb: NDArray[np.uint8]
     downsample: float
     unreadable: NDArray[np.bool_]
+
+
+_latest: WeakKeyDictionary[Slide, Overview] = WeakKeyDictionary()
+"""The latest overview of each open slide: its tissue and its thumbnail are mostly seen on the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +78,33 @@ def read_overview(slide: Slide, downsample: float) -> Overview:
 
     The coarsest stored level that is fine enough is read in blocks of at most 2048 x 2048 and averaged by a whole
     factor, so memory doesn't grow with the slide. Where a block can't be decoded it is read in ever smaller parts, the
-    smallest at last from level 0, before it is given up as unreadable.
+    smallest at last from level 0, before it is given up as unreadable. A slide's latest overview is kept as long as the
+    slide is, so asking for it again costs nothing.
     """
     plan = _plan(slide.info.level_downsamples, max(downsample, 1.0))
+    with suppress(TypeError):  # a reader without weak references or a hash is read each time
+        latest = _latest.get(slide)
+        if latest is not None and latest.downsample == plan.pixel:
+            return latest
+    overview = _read(slide, plan)
+    with suppress(TypeError):
+        _latest[slide] = overview
+    return overview
+
+
+def stored_level(downsamples: tuple[float, ...], downsample: float) -> int:
+    """The stored level that `read_overview` decodes for a downsample; equal levels cost the same to decode."""
+    return _plan(downsamples, max(downsample, 1.0)).level
+
+
+def _read(slide: Slide, plan: "_Plan") -> Overview:
     width, height = (max(1, int(edge // plan.pixel)) for edge in (slide.info.width, slide.info.height))
     canvas = _Canvas(slide, width, height)
     edge = max(1, _BLOCK_PX // plan.factor)
     for top in range(0, height, edge):
         for left in range(0, width, edge):
             canvas.paint(_Block(left, top, min(edge, width - left), min(edge, height - top)), plan)
+    canvas.rgb.flags.writeable = canvas.unreadable.flags.writeable = False
     return Overview(rgb=canvas.rgb, downsample=plan.pixel, unreadable=canvas.unreadable)
 
 

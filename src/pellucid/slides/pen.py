@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.slides.stain import FloatImage
+from pellucid.slides.stain import FloatImage, density_spread, total_density
 
 Mask = NDArray[np.bool_]
 
@@ -28,11 +28,12 @@ def find_pen(density: FloatImage, mpp: float) -> Mask:
         density: `(h, w, 3)` optical densities at some 8 um/px.
         mpp: um/px.
     """
-    total = density.sum(axis=2)
+    total = total_density(density)
     red, green, blue = (density[..., channel] for channel in range(3))
+    spread = density_spread(density)
     pen = _strokes(_sure_cold(total, red, green), _maybe_cold(total, red, green), mpp)
     pen |= _strokes(_sure_red(total, red, green, blue), _maybe_red(total, red, green, blue), mpp)
-    pen |= _strokes(_grey(density, total, 1.8, 0.30), _grey(density, total, 1.2, 0.42), mpp)
+    pen |= _strokes(_grey(spread, total, 1.8, 0.30), _grey(spread, total, 1.2, 0.42), mpp)
     return _with_halo(pen, mpp)
 
 
@@ -53,15 +54,15 @@ def _maybe_red(total: FloatImage, red: FloatImage, green: FloatImage, blue: Floa
     return (total > 0.25) & (blue > 0.72 * green) & (blue < 1.06 * green) & (red < 0.30 * total)
 
 
-def _grey(density: FloatImage, total: FloatImage, darkness: float, spread: float) -> Mask:
-    return np.asarray((total > darkness) & (density.max(axis=2) - density.min(axis=2) < spread * total / 3.0))
+def _grey(spread: FloatImage, total: FloatImage, darkness: float, max_spread: float) -> Mask:
+    return np.asarray((total > darkness) & (spread < max_spread * total / 3.0))
 
 
 def _strokes(sure: Mask, maybe: Mask, mpp: float) -> Mask:
     """Connected parts of `maybe` that hold a sure pixel and are large and thick enough."""
-    candidates = sure | maybe
     if not sure.any():
-        return np.zeros_like(candidates)
+        return np.zeros_like(sure)
+    candidates = sure | maybe
     n_parts, parts, stats, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8), connectivity=8)
     has_sure = np.bincount(parts[sure], minlength=n_parts) > 0
     depth = cv2.distanceTransform(candidates.astype(np.uint8), cv2.DIST_L2, 3)

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from pellucid.domain.grid import TileGrid
 from pellucid.domain.scan import ScanInfo
-from pellucid.slides.overview import read_overview
+from pellucid.slides.overview import read_overview, stored_level
 from pellucid.slides.protocol import Slide
-from pellucid.slides.tissue import Mask, TissueMap
+from pellucid.slides.tissue import DEFAULT_PARAMS, Mask, TissueMap
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -21,12 +21,16 @@ _BAD: Colour = (213, 94, 0)
 _UNREADABLE: Colour = (0, 0, 0)
 _MIN_PICTURE_PX = 640
 _MAX_PICTURE_PX = 1024
+_MAX_FINER = 4.0
+"""How many times finer than a thumbnail the overview of the tissue may be to be used for it: this bounds memory."""
 
 
 def render_thumbnail(slide: Slide, *, max_px: int = 1024) -> Picture:
-    """The whole scan, its longer side at most `max_px`, `(h, w, 3) uint8` RGB; grey where it can't be decoded."""
-    longest = max(slide.info.width, slide.info.height)
-    overview = read_overview(slide, longest / (2.0 * max_px))
+    """The whole scan, `(h, w, 3) uint8` RGB; grey where it can't be decoded.
+
+    Its longer side is at most `max_px`, and at least half of that where the scan has so many pixels.
+    """
+    overview = read_overview(slide, _thumbnail_downsample(slide.info, max_px))
     rgb = overview.rgb.copy()
     rgb[overview.unreadable] = 128
     return _fitted(rgb, max_px)
@@ -98,6 +102,21 @@ def draw_stain(tissue: TissueMap, resembling: Mask) -> Picture:
     height, width = picture.shape[:2]
     _outline(picture, _scaled(tissue.mask, width, height), _TISSUE)
     return picture
+
+
+def _thumbnail_downsample(info: ScanInfo, max_px: int) -> float:
+    """The downsample that costs least to decode among those that are fine enough for a thumbnail."""
+    finest = max(info.width, info.height) / max_px
+    reduced = min((step for step in info.level_downsamples if step > 1.0), default=finest)
+    if finest < reduced <= 2.0 * finest:
+        return reduced  # a somewhat smaller picture, rather than all of level 0
+    if info.scale is None:
+        return finest
+    tissue = DEFAULT_PARAMS.mpp / info.scale.mpp
+    levels = info.level_downsamples
+    is_near = finest / _MAX_FINER <= tissue <= finest
+    shared = is_near and stored_level(levels, tissue) == stored_level(levels, finest)
+    return tissue if shared else finest
 
 
 def _corners(x: float, y: float, edge: int, ratio: NDArray[np.float64]) -> tuple[tuple[int, int], tuple[int, int]]:

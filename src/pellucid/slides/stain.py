@@ -1,9 +1,12 @@
 """Optical density: how much each channel of light a stain takes away."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 FloatImage = NDArray[np.float32]
+_Value = TypeVar("_Value", np.float32, np.uint8)
 
 _USUAL_GLASS = (243.0, 243.0, 243.0)
 _MIN_BRIGHTNESS = 170
@@ -30,13 +33,13 @@ def estimate_glass(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         rgb: `(h, w, 3)` at low resolution.
     """
     pixels = rgb.reshape(-1, 3)
-    darkest, brightest = pixels.min(axis=1), pixels.max(axis=1)
+    darkest, brightest = _extremes(pixels)
     bright = (darkest > _MIN_BRIGHTNESS) & (brightest - darkest < _MAX_SPREAD)
     scanned = bright & (darkest < _FILL)
     candidates = pixels[scanned] if np.count_nonzero(scanned) >= _MIN_SHARE * len(pixels) else pixels[bright]
     if len(candidates) < max(1.0, _MIN_SHARE * len(pixels)):
         return np.array(_USUAL_GLASS, np.float32)
-    level = candidates.mean(axis=1)
+    level = candidates.astype(np.float32) @ np.ones(3, np.float32) / 3.0
     counts = np.convolve(np.bincount(level.astype(np.int64), minlength=256), np.ones(3), mode="same")
     peak = int(np.flatnonzero(counts >= _PEAK_SHARE * counts.max()).max())
     peak = max(range(max(peak - 2 * _PEAK_HALF_WIDTH, 0), peak + 1), key=lambda value: (counts[value], value))
@@ -54,6 +57,17 @@ def optical_density(rgb: NDArray[np.uint8], glass: NDArray[np.float32]) -> Float
     table = -np.log10(np.clip(np.arange(256, dtype=np.float32)[:, None] / glass[None, :], _FLOOR, 1.0))
     channels = [table[rgb[..., channel], channel] for channel in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def total_density(density: FloatImage) -> FloatImage:
+    """The sum of the channels' densities, `(...)`, of `(..., 3)`."""
+    return np.asarray(density[..., 0] + density[..., 1] + density[..., 2])
+
+
+def density_spread(density: FloatImage) -> FloatImage:
+    """How far the channels' densities lie apart, `(...)`, of `(..., 3)`: 0 for grey."""
+    least, most = _extremes(density)
+    return np.asarray(most - least)
 
 
 def separate_stains(density: FloatImage) -> FloatImage:
@@ -91,3 +105,9 @@ def hue_angle(density: FloatImage) -> FloatImage:
     chroma_x = density[:, 0] / mean - 1.0
     chroma_y = (density[:, 1] - density[:, 2]) / (np.sqrt(3.0) * mean)
     return np.asarray(np.degrees(np.arctan2(chroma_y, chroma_x)), np.float32)
+
+
+def _extremes(channels: NDArray[_Value]) -> tuple[NDArray[_Value], NDArray[_Value]]:
+    """The least and greatest of the three channels; far faster than reducing an axis of three."""
+    first, second, third = channels[..., 0], channels[..., 1], channels[..., 2]
+    return np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)

@@ -10,7 +10,7 @@ from pellucid.slides.overview import read_overview
 from pellucid.slides.pen import find_pen
 from pellucid.slides.protocol import Slide
 from pellucid.slides.scale import require_scale
-from pellucid.slides.stain import FloatImage, estimate_glass, optical_density
+from pellucid.slides.stain import FloatImage, density_spread, estimate_glass, optical_density, total_density
 
 Mask = NDArray[np.bool_]
 
@@ -24,6 +24,9 @@ class TissueParams:
     standard deviation of the blur before that; `edge_share` is the share of the strongest colour next to it that a
     pixel must have, so that the blur of a dark edge isn't tissue. `close_um` bridges gaps of up to twice its length,
     holes below `hole_um2` are filled, parts below `min_area_um2` or thinner than `min_width_um` are dropped.
+
+    Next to tissue less will do: `pale_share` of the least colour, where the sum of the channels' densities is at least
+    `min_density` and varies by `min_grain` (a standard deviation) within some `grain_um`.
     """
 
     mpp: float = 8.0
@@ -35,6 +38,10 @@ class TissueParams:
     hole_um2: float = 10_000.0
     min_area_um2: float = 4_000.0
     min_width_um: float = 24.0
+    pale_share: float = 0.3
+    min_density: float = 0.05
+    min_grain: float = 0.02
+    grain_um: float = 16.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,15 +85,18 @@ class TileJudgement:
         return self.tissue_fraction < 0.10
 
 
-_DEFAULT = TissueParams()
+DEFAULT_PARAMS = TissueParams()
 
 
-def find_tissue(slide: Slide, params: TissueParams = _DEFAULT) -> TissueMap:
+def find_tissue(slide: Slide, params: TissueParams = DEFAULT_PARAMS) -> TissueMap:
     """Find tissue and ink on a scan's overview.
 
     Stain has a colour and glass, shadow, dust and a coverslip's edge have none, so tissue is where the channels'
     optical densities differ by a fixed amount, more where glass is noisy. No threshold is fitted to the image's
     contrast: an empty slide stays empty, and a crop that is all tissue stays tissue.
+
+    Two dyes of opposite hue, such as a blue counterstain and a brown chromogen, mix to a grey with hardly any colour.
+    So from what surely is tissue the mask goes on into what is less coloured, but as grainy as only tissue is.
 
     Args:
         slide: a slide with a usable scale.
@@ -112,7 +122,7 @@ def find_tissue(slide: Slide, params: TissueParams = _DEFAULT) -> TissueMap:
     )
 
 
-def judge_image(rgb: NDArray[np.uint8], *, mpp: float, params: TissueParams = _DEFAULT) -> TileJudgement:
+def judge_image(rgb: NDArray[np.uint8], *, mpp: float, params: TissueParams = DEFAULT_PARAMS) -> TileJudgement:
     """Judge one tile or image by the rules that `find_tissue` applies to a slide.
 
     Args:
@@ -128,7 +138,7 @@ def judge_image(rgb: NDArray[np.uint8], *, mpp: float, params: TissueParams = _D
     return TileJudgement(tissue_fraction=float(mask.mean()), pen_fraction=float(pen.mean()))
 
 
-def segment(density: FloatImage, mpp: float, params: TissueParams = _DEFAULT) -> tuple[Mask, Mask]:
+def segment(density: FloatImage, mpp: float, params: TissueParams = DEFAULT_PARAMS) -> tuple[Mask, Mask]:
     """Tissue without ink, and ink, both `(h, w) bool`.
 
     Args:
@@ -137,24 +147,54 @@ def segment(density: FloatImage, mpp: float, params: TissueParams = _DEFAULT) ->
         params: see there.
     """
     pen = find_pen(density, mpp)
-    colour = density.max(axis=2) - density.min(axis=2)
-    colour = cv2.GaussianBlur(colour, (0, 0), max(params.smooth_um / mpp, 0.3))
-    stained = (colour > _colour_limit(density, params)) & (colour > params.edge_share * _strongest(colour)) & ~pen
-    stained = _morph(stained, cv2.MORPH_CLOSE, params.close_um, mpp)
-    stained = _morph(stained & ~pen, cv2.MORPH_OPEN, params.min_width_um / 2.0, mpp)
-    stained = _filled(stained, params.hole_um2 / mpp**2)
-    return _without_specks(stained & ~pen, params.min_area_um2 / mpp**2), pen
+    colour, total = density_spread(density), total_density(density)
+    limit = _colour_limit(colour, total, params)
+    colour = _blurred(colour, params.smooth_um / mpp)
+    distinct = (colour > params.edge_share * _strongest(colour)) & ~pen
+    sure = _without_thin(_bridged(distinct & (colour > limit), params, mpp) & ~pen, params, mpp)
+    sure = _without_specks(_filled(sure, params.hole_um2 / mpp**2) & ~pen, params.min_area_um2 / mpp**2)
+    pale = distinct & (colour > params.pale_share * limit) & _grainy(total, params, mpp)
+    # Holes are filled first: the walls between fat cells are thinner than any tissue, the net they make is not.
+    net = _filled(_bridged(sure | pale, params, mpp) & ~pen, params.hole_um2 / mpp**2) & ~pen
+    return _touching(_without_thin(net, params, mpp) & ~pen, sure), pen
 
 
-def _colour_limit(density: FloatImage, params: TissueParams) -> float:
+def _colour_limit(colour: FloatImage, total: FloatImage, params: TissueParams) -> float:
     """The least colour that counts, raised where pixels that are as bright as glass are noisy."""
-    bright = density.sum(axis=2) < 0.05
+    bright = total < 0.05
     if np.count_nonzero(bright) < 100:
         return params.min_colour
-    colour = (density.max(axis=2) - density.min(axis=2))[bright]
-    middle = np.median(colour)
-    spread = 1.4826 * np.median(np.abs(colour - middle))
+    empty = colour[bright]
+    middle = np.median(empty)
+    spread = 1.4826 * np.median(np.abs(empty - middle))
     return float(min(max(params.min_colour, middle + params.noise_factor * spread), 2.0 * params.min_colour))
+
+
+def _grainy(total: FloatImage, params: TissueParams, mpp: float) -> Mask:
+    """Where the summed density is high enough and uneven, as in tissue and unlike a shadow or a film of mountant."""
+    mean = _blurred(total, params.grain_um / mpp)
+    variance = _blurred(total * total, params.grain_um / mpp) - mean * mean
+    return np.asarray((total > params.min_density) & (variance > params.min_grain**2))
+
+
+def _blurred(image: FloatImage, sigma_px: float) -> FloatImage:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma_px, 0.3)), np.float32)
+
+
+def _touching(mask: Mask, seeds: Mask) -> Mask:
+    """The connected parts of a mask that hold a seed, and the seeds."""
+    n_parts, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    keep = np.bincount(parts[seeds], minlength=n_parts) > 0
+    keep[0] = False
+    return np.asarray(keep[parts] | seeds)
+
+
+def _bridged(mask: Mask, params: TissueParams, mpp: float) -> Mask:
+    return _morph(mask, cv2.MORPH_CLOSE, params.close_um, mpp)
+
+
+def _without_thin(mask: Mask, params: TissueParams, mpp: float) -> Mask:
+    return _morph(mask, cv2.MORPH_OPEN, params.min_width_um / 2.0, mpp)
 
 
 def _strongest(colour: FloatImage) -> FloatImage:
