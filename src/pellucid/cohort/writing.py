@@ -16,13 +16,13 @@ _TEMPLATE = """\
 # A cohort table: one row a scan. Lines that start with # are comments.
 #
 # Required
-#   case        the case or accession, as a pseudonym: it appears on pages
+#   case        the case or accession; it stays in the records, pages and tables show a pseudonym instead
 #   specimen    the part of the case that a decision is about; its scans are judged together
 #   path        the scan's file, relative to this table's folder
 # Optional (leave a cell empty or delete a column that you don't know)
 #   block       the paraffin block
 #   slide       the glass slide; give two scans of one glass slide the same name
-#   patient     pseudonym of the patient (default: the case); a patient is in one split only
+#   patient     whose it is, best a pseudonym (default: the case); a patient is in one split only
 #   split       training, tuning, certification or test
 #   label       the molecular result: 1, true or mutated; 0, false or wild-type; empty where unknown
 #   mpp         um/px, only where the file's own scale is absent or wrong (0.05-5)
@@ -32,7 +32,7 @@ _TEMPLATE = """\
 #   procedure       such as lobectomy
 #   stratum_...     any other of your own, such as stratum_anatomic_site
 #
-# Replace the examples below with your own scans, then run: pellucid cohort check cohort.csv
+# Replace the examples below with your own scans, then run: pellucid cohort check THIS-FILE
 case,specimen,block,slide,path,patient,split,label,mpp,site,specimen_type
 CASE-001,CASE-001-A,A1,CASE-001-A1-1,slides/first.svs,PATIENT-001,test,,,my-hospital,resection
 CASE-002,CASE-002-A,A1,CASE-002-A1-1,slides/second.svs,PATIENT-002,test,wild-type,0.25,my-hospital,biopsy
