@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import pellucid
-from pellucid.core.errors import FileAltered, PellucidError, SettingsInvalid, SettingsMissing, StorageFull, known_errors
+from pellucid.core.errors import PellucidError, SettingsInvalid, SettingsMissing, StorageFull, known_errors
 from pellucid.core.settings import load_settings
 
 
@@ -22,7 +22,7 @@ def _all_error_modules() -> list[str]:
 
 def test_an_error_is_one_line_with_code_sentence_and_remedy() -> None:
     assert str(StorageFull("No space.", remedy="Free some.")) == "[PEL-CORE-001] No space. Free some."
-    assert str(FileAltered("Altered.", remedy="")) == "[PEL-CORE-002] Altered."
+    assert str(StorageFull("No space.", remedy="")) == "[PEL-CORE-001] No space."
 
 
 def test_the_class_has_a_remedy_that_an_instance_may_better() -> None:

@@ -98,6 +98,7 @@ def test_private_keys_are_withheld(lines, key):
         "can't read '/data/wsi/Doe Jane 1960/slide 1.svs' at all",
         'opening "C:\\scans\\Doe Jane\\a.ndpi" failed',
         "opening C:\\scans\\Doe.ndpi failed",
+        "opening \\\\server\\share\\Doe today",
         "see ~/Doe/scan",
         "file:///srv/Doe.tiff",
         "Doe.svs is empty",

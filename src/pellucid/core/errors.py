@@ -71,13 +71,6 @@ class SystemRefused(PellucidError):
     remedy = "Check that the place exists, that this account may read and write it, and that its disk is well."
 
 
-class FileAltered(PellucidError):
-    """A file's bytes are not those that were recorded when it was written."""
-
-    code = "PEL-CORE-002"
-    remedy = "Restore the file from its source, or delete it so that it is made again."
-
-
 class SettingsInvalid(PellucidError):
     """A setting is unknown or its value can't be used."""
 

@@ -1,6 +1,6 @@
 """Rows of a cohort: case > specimen > block > glass slide > scan."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -44,7 +44,6 @@ class Cohort:
     name: str
     synthetic: bool = False
     digest: str = ""
-    extra: dict[str, str] = field(default_factory=dict)
 
     def in_split(self, split: Split) -> tuple[ScanEntry, ...]:
         """The scans of one split."""

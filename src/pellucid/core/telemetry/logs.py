@@ -27,7 +27,7 @@ _PRIVATE_KEYS = frozenset(
 )
 _ABSOLUTE = re.compile(
     r"""(?P<quote>['"`])(?:file:/*|~|[A-Za-z]:)?[\\/][^'"`\n]*(?P=quote)"""  # quoted, spaces and all
-    r"""|(?<![\w.\\/*)\]])(?:file:/*|~|[A-Za-z]:)?[\\/][\w.][^'"`\n,;]*"""  # bare: up to where a sentence could go on
+    r"""|(?<![\w.\\/*)\]])(?:file:/*|~|[A-Za-z]:)?(?:\\\\|[\\/])[\w.][^'"`\n,;]*"""  # bare: up to the clause's end
 )
 _SLIDE_FILE = re.compile(
     r"""(?P<quote>['"`])[^'"`\n]*\.(?:svs|tiff?|ndpi|mrxs|scn|bif|vms|vmu|svslide|dcm|czi|png|jpe?g)(?P=quote)"""
@@ -121,9 +121,9 @@ def bound(**values: object) -> Iterator[None]:
         yield
 
 
-def redact(text: str) -> str:
-    """`text` with every absolute path and every slide's or picture's file name replaced."""
-    return _SLIDE_FILE.sub(PATH, _ABSOLUTE.sub(PATH, text))
+def redact(text: str, placeholder: str = PATH) -> str:
+    """`text` with every absolute path and every slide's or picture's file name replaced by `placeholder`."""
+    return _SLIDE_FILE.sub(placeholder, _ABSOLUTE.sub(placeholder, text))
 
 
 class _LineFile:
