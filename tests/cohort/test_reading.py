@@ -119,6 +119,28 @@ def test_a_label_known_for_only_one_scan_of_a_specimen_is_no_contradiction(table
     assert [entry.label for entry in cohort.entries] == [1, None]
 
 
+def test_a_specimen_may_have_scans_without_a_row(table):
+    cohort = read_cohort(table("case,specimen,path,n_scans", "C,S,a.svs,3", "C,S,b.svs,", "D,T,c.svs,", "E,U,d.svs,1"))
+    assert [entry.n_scans for entry in cohort.entries] == [3, None, None, 1]
+    assert cohort.n_expected() == {"S": 3, "T": 1, "U": 1}
+
+
+def test_a_number_of_scans_below_the_rows_is_a_problem_where_it_is_said(table):
+    _, error = problems_of(table("case,specimen,path,n_scans", "C,S,a.svs,", "C,S,b.svs,1", "D,T,c.svs,1"))
+    assert error.problems == (Problem(3, "n_scans", "specimen 'S' has 1 scans here, but 2 rows name one"),)
+
+
+def test_rows_of_a_specimen_agree_on_its_number_of_scans(table):
+    _, error = problems_of(table("case,specimen,path,n_scans", "C,S,a.svs,3", "C,S,b.svs,4"))
+    assert error.problems == (Problem(3, "n_scans", "specimen 'S' has 4 scans here, but 3 in row 2"),)
+
+
+@pytest.mark.parametrize("cell", ["0", "-1", "1.5", "two", "²", "1001", "9" * 5000])
+def test_no_number_of_scans(table, cell):
+    found, _ = problems_of(table("case,specimen,path,n_scans", f"C,S,a.svs,{cell}"))
+    assert found == [(2, "n_scans")]
+
+
 @pytest.mark.parametrize("missing", ["case", "specimen", "path"])
 def test_a_required_column_is_missing(table, missing):
     header = [name for name in ("case", "specimen", "path") if name != missing]
@@ -230,10 +252,15 @@ def test_the_digest_is_the_same_by_any_way_to_the_table(table, tmp_path, monkeyp
     assert {cohort.entries[0].path for cohort in cohorts} == {tmp_path / "slides" / "a.svs"}
 
 
+def test_an_empty_number_of_scans_leaves_the_digest_of_a_table_without_the_column(table):
+    without = read_cohort(table("case,specimen,path", "C,S,a.svs")).digest
+    assert read_cohort(table("case,specimen,path,n_scans", "C,S,a.svs,")).digest == without
+
+
 def test_the_digest_changes_with_any_cell(table):
-    base = ["C", "S", "a.svs", "P", "training", "1", "0.5", "north"]
-    header = "case,specimen,path,patient,split,label,mpp,site"
-    changed = ["D", "T", "b.svs", "Q", "test", "0", "0.6", "south"]
+    base = ["C", "S", "a.svs", "P", "training", "1", "0.5", "north", "2"]
+    header = "case,specimen,path,patient,split,label,mpp,site,n_scans"
+    changed = ["D", "T", "b.svs", "Q", "test", "0", "0.6", "south", "3"]
     rows = [base] + [[*base[:i], changed[i], *base[i + 1 :]] for i in range(len(base))]
     assert len({read_cohort(table(header, ",".join(row))).digest for row in rows}) == len(rows)
 

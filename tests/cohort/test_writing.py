@@ -25,6 +25,7 @@ def entries(draw: st.DrawFn, number: int) -> ScanEntry:
         label=draw(st.sampled_from([None, 0, 1])),
         strata=tuple(sorted(draw(st.dictionaries(st.sampled_from(["site", "own", "procedure"]), _word)).items())),
         mpp=draw(st.none() | st.floats(0.05, 5.0)),
+        n_scans=draw(st.none() | st.integers(1, 1000)),
     )
 
 

@@ -52,13 +52,13 @@ def combinations():
     )
     yield from (("pellucid_escalations_total", ("reason", reason.value)) for reason in Reason)
     yield from (("pellucid_queue_depth", ("state", state)) for state in QUEUE_STATES)
+    yield from (("pellucid_queue_oldest_age_seconds", ("class", name)) for name in ("routine", "stat"))
     yield from (("pellucid_drift_log_evidence", ("feature", feature)) for feature in (*FEATURES, "all"))
     for name in (
         "slides_received_total",
         "slides_completed_total",
         "audit_verify_failures_total",
         "audit_last_verified_timestamp_seconds",
-        "queue_oldest_age_seconds",
         "probability_count",
         "sd_logit_count",
         "drift_log_evidence_limit",
@@ -87,7 +87,7 @@ def test_use_adds_no_series(metrics):
     metrics.count_tiles("encoded", 7)
     metrics.decided("undetermined", "for_review", ["no_certificate", "poor_focus"])
     metrics.answered(0.4, 0.2)
-    metrics.set_queue({"waiting": 3}, oldest_age_s=5.0)
+    metrics.set_queue({"waiting": 3}, oldest_age_s=5.0, oldest_stat_age_s=2.0)
     metrics.set_drift({"all": 2.0, "distance": 3.0}, limit=9.9)
     metrics.audit_verified(ok=True)
     metrics.audit_verified(ok=False)
@@ -99,6 +99,8 @@ def test_use_adds_no_series(metrics):
     assert after["pellucid_escalations_total", ("reason", "poor_focus")] == 1
     assert after["pellucid_queue_depth", ("state", "waiting")] == 3
     assert after["pellucid_queue_depth", ("state", "running")] == 0
+    assert after["pellucid_queue_oldest_age_seconds", ("class", "routine")] == 5
+    assert after["pellucid_queue_oldest_age_seconds", ("class", "stat")] == 2
     assert after["pellucid_slide_duration_seconds_bucket", ("le", "30.0"), ("stage", "encode")] == 0
     assert after["pellucid_slide_duration_seconds_bucket", ("le", "60.0"), ("stage", "encode")] == 1
     assert after["pellucid_audit_last_verified_timestamp_seconds",] > 1e9

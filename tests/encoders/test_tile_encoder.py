@@ -195,3 +195,15 @@ def test_small_spec_states_licence_and_scope():
     assert SMALL_SPEC.licence == "Apache-2.0, trained on synthetic data by this repository"
     assert SMALL_SPEC.scope == "demonstration only, synthetic"
     assert SmallEncoder.dim == SMALL_SPEC.dim
+
+
+def test_a_smaller_batch_pads_to_less_and_takes_no_more(state):
+    encoder = load_encoder(small_spec(state_digest(state)), state)
+    whole = encoder.encode(tiles(3))
+    shapes = []
+    encoder._network.register_forward_pre_hook(lambda _module, inputs: shapes.append(len(inputs[0])))
+    encoder.shrink(4)
+    np.testing.assert_allclose(encoder.encode(tiles(3)), whole, rtol=1e-4, atol=1e-5)
+    assert shapes == [4]
+    with pytest.raises(TilesUnfit):
+        encoder.encode(tiles(5))

@@ -10,8 +10,10 @@ import pytest
 
 from pellucid.bundle import Bundle, BundleParts, SigningKey, load_bundle
 from pellucid.cohort import ScanKind, SynthesisConfig, read_cohort, read_truth, synthesise
+from pellucid.core.errors import PellucidError
 from pellucid.domain.cohort import Cohort, ScanEntry
 from pellucid.domain.policy import SitePolicy
+from pellucid.engine.snapshot import EngineSnapshot
 from pellucid.pipeline import RunOptions, RunSummary, run_cohort
 
 POLICY = SitePolicy(name="test")
@@ -56,18 +58,31 @@ class Watcher:
     queue: tuple[int, int] = (0, 0)
     ends: list[tuple[str, float | None, str | None]] = field(default_factory=list)
     on_end: Callable[[int], None] = lambda count: None
+    on_queued: Callable[[int], None] = lambda waiting: None
+    on_snapshot: Callable[[EngineSnapshot], None] = lambda snapshot: None
+    n_tiles: int = 0
+    pauses: list[str | None] = field(default_factory=list)
+    snapshots: list[EngineSnapshot] = field(default_factory=list)
 
     def hashed(self, done: int, total: int) -> None:
         pass
 
     def queued(self, waiting: int, known: int) -> None:
         self.queue = (waiting, known)
+        self.on_queued(waiting)
 
     def started(self, scan: str) -> None:
         pass
 
-    def tiles(self, done: int, total: int) -> None:
-        pass
+    def tiles(self, number: int) -> None:
+        self.n_tiles += number
+
+    def paused(self, because: PellucidError | None) -> None:
+        self.pauses.append(None if because is None else because.code)
+
+    def snapshot(self, snapshot: EngineSnapshot) -> None:
+        self.snapshots.append(snapshot)
+        self.on_snapshot(snapshot)
 
     def ended(self, scan: str, probability: float | None, code: str | None) -> None:
         self.ends.append((scan, probability, code))

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from pellucid.domain.decision import Decision, Disposition, Verdict, Versions
@@ -12,6 +13,7 @@ from pellucid.domain.quality import Quality, QualityMeasure, Sense
 from pellucid.domain.reasons import Finding, Reason
 from pellucid.domain.scan import Scale, ScaleSource, ScanInfo
 from pellucid.records import ClaimedTask, NewTask, Records, open_records, process_owner, task_key
+from postgres_server import PostgresServer, running_server
 
 VERSIONS = Versions(model="m" * 64, policy="p" * 64, software="s" * 64, software_version="0.1.0")
 RUN = "run-1"
@@ -21,8 +23,13 @@ LOGITS = tuple(0.1 * step - 1.7 for step in range(50))
 class Ward:
     """One site with records, and shorthand for filling them."""
 
-    def __init__(self, path: Path, records: Records) -> None:
-        self.path = path
+    refused: tuple[type[Exception], ...] = (sqlite3.IntegrityError, psycopg.errors.IntegrityError)
+    """What the driver raises where the database refuses a change."""
+
+    def __init__(self, address: str | Path, records: Records) -> None:
+        self.address = str(address)
+        self.on_postgres = "://" in self.address
+        self.path = Path("/nowhere") if self.on_postgres else Path(address)
         self.records = records
         self.versions = VERSIONS
         self.run_id = RUN
@@ -172,22 +179,104 @@ class Ward:
             self.records.save_decision(self.decision(task.specimen), run_id=RUN)
 
     def sql(self, *statements: str, parameters: tuple[Any, ...] = ()) -> None:
-        """Change the file past the software."""
+        """Change the database past the software. Parameters are written as `?`."""
+        if self.on_postgres:
+            with psycopg.connect(self.address) as server:
+                for statement in statements:
+                    server.execute(statement.replace("?", "%s").encode(), parameters or None)
+            return
         with sqlite3.connect(self.path) as connection:
             for statement in statements:
                 connection.execute(statement, parameters)
         connection.close()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
+        if self.on_postgres:
+            with psycopg.connect(self.address) as server:
+                return server.execute(query.encode()).fetchall()
         connection = sqlite3.connect(self.path)
         try:
             return connection.execute(query).fetchall()
         finally:
             connection.close()
 
+    @staticmethod
+    def shape(sql: str | None) -> list[str]:
+        """The parts of a CREATE statement regardless of their order, of quotes and of how it is laid out."""
+        parts, depth = [""], 0
+        for sign in " ".join((sql or "").replace('"', "").split()):
+            depth += {"(": 1, ")": -1}.get(sign, 0)
+            if sign == "," and depth == 1:
+                parts.append("")
+            else:
+                parts[-1] += sign
+        head, _, parts[0] = parts[0].partition("(")
+        parts[-1] = parts[-1].strip().removesuffix(")")
+        return [head.strip(), *sorted(part.strip() for part in parts)]
+
+    def tamper(self, *statements: str, parameters: tuple[Any, ...] = ()) -> None:
+        """Change the trail past its guards, which are put back."""
+        if self.on_postgres:
+            guards = [name for (name,) in self.rows("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")]
+            for guard in guards:
+                self.sql(f"ALTER TABLE audit_event DISABLE TRIGGER {guard}")
+            self.sql(*statements, parameters=parameters)
+            for guard in guards:
+                self.sql(f"ALTER TABLE audit_event ENABLE ALWAYS TRIGGER {guard}")
+            return
+        kept = self.rows("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        self.sql(*(f"DROP TRIGGER {name}" for name, _ in kept))
+        self.sql(*statements, parameters=parameters)
+        self.sql(*(sql for _, sql in kept))
+
+    def fault(self, table: str) -> None:
+        """Let every insertion into a table fail until `mend`."""
+        if self.on_postgres:
+            body = "BEGIN RAISE EXCEPTION 'fault'; END"
+            self.sql(
+                f"CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
+                f"CREATE TRIGGER fault BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION fault()",
+            )
+        else:
+            self.sql(f"CREATE TRIGGER fault BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'fault'); END")
+
+    def mend(self, table: str) -> None:
+        self.sql(f"DROP TRIGGER fault ON {table}" if self.on_postgres else "DROP TRIGGER fault")
+
+    def pass_time(self, seconds: float) -> None:
+        """Make the queue older, as if the database's clock had gone on by so much."""
+        self.sql(
+            f"UPDATE task SET lease_until = lease_until - {seconds}, not_before = not_before - {seconds}, "
+            f"waiting_since = waiting_since - {seconds}, rank = rank + {seconds}",
+            f"UPDATE specimen SET wait_from = wait_from - {seconds}, deadline = deadline - {seconds}",
+        )
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def empty_records(server: PostgresServer) -> str:
+    """The name of a database that holds a site and nothing else, to be copied."""
+    name = server.fresh_database()
+    open_records(server.url(name)).close()
+    return name
+
 
 @pytest.fixture
-def ward(tmp_path: Path) -> Iterator[Ward]:
+def database(server: PostgresServer, empty_records: str) -> Iterator[str]:
+    """The address of records on the server."""
+    name = server.fresh_database(template=empty_records)
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def file_ward(tmp_path: Path) -> Iterator[Ward]:
+    """Records in a file."""
     path = tmp_path / "records.sqlite"
     with open_records(path) as records:
         ward = Ward(path, records)
@@ -196,12 +285,29 @@ def ward(tmp_path: Path) -> Iterator[Ward]:
 
 
 @pytest.fixture
+def server_ward(database: str) -> Iterator[Ward]:
+    """Records on a server."""
+    with open_records(database) as records:
+        ward = Ward(database, records)
+        ward.start_run()
+        yield ward
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ward(request: pytest.FixtureRequest) -> Ward:
+    """Records of each kind in turn."""
+    found = request.getfixturevalue("file_ward" if request.param == "sqlite" else "server_ward")
+    assert isinstance(found, Ward)
+    return found
+
+
+@pytest.fixture
 def reopen(ward: Ward) -> Iterator[Callable[..., Records]]:
     """More connections to the same records, closed at the end."""
     opened: list[Records] = []
 
     def open_again(**options: Any) -> Records:
-        opened.append(open_records(ward.path, **options))
+        opened.append(open_records(ward.address, **options))
         return opened[-1]
 
     yield open_again

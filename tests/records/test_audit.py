@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 
+import psycopg
 import pytest
 
 from pellucid.records import Action, RunUnknown, ValueUnrecordable, open_records
@@ -27,7 +28,7 @@ def start_appender(ward):
     processes = []
 
     def start(number, name):
-        command = [sys.executable, "-c", APPENDER, str(ward.path), str(number), name]
+        command = [sys.executable, "-c", APPENDER, ward.address, str(number), name]
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         return processes[-1]
 
@@ -101,45 +102,68 @@ def test_unknown_action_and_run_are_refused(ward):
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE audit_event SET payload = x'7b7d' WHERE seq = 1",
+        "UPDATE audit_event SET payload = leaf WHERE seq = 1",
         "UPDATE audit_event SET seq = 99 WHERE seq = 1",
         "DELETE FROM audit_event",
-        "INSERT INTO audit_event SELECT seq + 5, randomblob(32), randomblob(32), x'7b7d' FROM audit_event LIMIT 1",
-        "INSERT INTO audit_event SELECT seq + 2, randomblob(32), randomblob(32), x'7b7d' FROM audit_event LIMIT 1",
-        "INSERT OR REPLACE INTO audit_event SELECT seq, prev, leaf, x'7b7d' FROM audit_event WHERE seq = 1",
+        "INSERT INTO audit_event SELECT seq + 5, leaf, leaf, leaf FROM audit_event WHERE seq = 2",
+        "INSERT INTO audit_event SELECT seq + 1, payload, payload, leaf FROM audit_event WHERE seq = 2",
     ],
 )
 def test_database_refuses_changes_of_the_trail(ward, statement):
-    with pytest.raises(sqlite3.IntegrityError, match="audit"):
+    with pytest.raises(ward.refused, match="audit"):
         ward.sql(statement)
     assert ward.records.verify_audit().ok
 
 
-def test_four_writers_make_one_chain_without_a_gap(ward, start_appender):
+def test_file_refuses_a_replaced_event(file_ward):
+    with pytest.raises(sqlite3.IntegrityError, match="audit"):
+        file_ward.sql("INSERT OR REPLACE INTO audit_event SELECT seq, prev, leaf, leaf FROM audit_event WHERE seq = 1")
+    assert file_ward.records.verify_audit().ok
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE audit_event",
+        "INSERT INTO audit_event SELECT * FROM audit_event ON CONFLICT (seq) DO UPDATE SET payload = excluded.payload",
+    ],
+)
+def test_server_refuses_what_only_servers_know(server_ward, statement):
+    with pytest.raises(psycopg.errors.IntegrityError, match="audit"):
+        server_ward.sql(statement)
+    assert server_ward.records.verify_audit().ok
+
+
+def test_session_that_calls_itself_a_replica_meets_the_guards_too(server_ward):
+    with pytest.raises(psycopg.errors.IntegrityError, match="audit"):
+        server_ward.sql("SET session_replication_role = replica", "DELETE FROM audit_event")
+
+
+def test_three_writers_make_one_chain_without_a_gap(ward, start_appender):
     before = ward.records.audit_head().seq
-    processes = [start_appender(50, f"writer {number}") for number in range(4)]
+    processes = [start_appender(30, f"writer {number}") for number in range(3)]
     for process in processes:
         process.communicate()
         assert process.returncode == 0
     report = ward.records.verify_audit()
     assert report.ok
-    assert report.head.seq == report.n_events == before + 200
+    assert report.head.seq == report.n_events == before + 90
     told = [
         (event.content["object"]["id"], event.content["details"]["number"])
         for event in ward.records.audit_events(after=before)
     ]
-    for number in range(4):
-        assert [count for name, count in told if name == f"writer {number}"] == list(range(50))
+    for number in range(3):
+        assert [count for name, count in told if name == f"writer {number}"] == list(range(30))
 
 
 def test_trail_verifies_after_a_writer_is_killed(ward, start_appender):
-    for round_number in range(3):
+    for round_number in range(2):
         process = start_appender(100_000, f"round {round_number}")
         for _ in range(3 + 7 * round_number):
             acknowledged = int(process.stdout.readline())
         process.kill()
         process.wait()
-        with open_records(ward.path) as records:
+        with open_records(ward.address) as records:
             assert records.verify_audit().ok
             last = records.audit_events(after=records.audit_head().seq - 1)[0].content
             assert last["object"]["id"] == f"round {round_number}"

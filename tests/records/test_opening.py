@@ -30,9 +30,9 @@ def test_records_are_made_with_their_folder_and_private(tmp_path):
 
 
 @pytest.mark.parametrize("form", [str, lambda path: f"sqlite:///{path}", lambda path: f"sqlite+pysqlite:///{path}"])
-def test_path_and_url_name_the_same_records(ward, form):
-    with open_records(form(ward.path)) as records:
-        assert records.site_salt() == ward.records.site_salt()
+def test_path_and_url_name_the_same_records(file_ward, form):
+    with open_records(form(file_ward.path)) as records:
+        assert records.site_salt() == file_ward.records.site_salt()
 
 
 def test_salt_is_random_and_stays(tmp_path):
@@ -44,8 +44,8 @@ def test_salt_is_random_and_stays(tmp_path):
     assert len(salts[0]) == 32
 
 
-def test_connections_are_durable_and_checked(ward):
-    with ward.records._database.write() as connection:
+def test_connections_are_durable_and_checked(file_ward):
+    with file_ward.records._database.write() as connection:
         settings = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -62,27 +62,22 @@ def test_writing_transaction_holds_the_lock_from_its_start(ward, reopen):
     assert other.pseudonym("case", "C1")
 
 
-def test_models_equal_migrations(ward):
-    engine = create_engine(f"sqlite:///{ward.path}")
+def test_models_equal_migrations(file_ward):
+    engine = create_engine(f"sqlite:///{file_ward.path}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
 
 
-def test_constraints_of_models_equal_those_of_migrations(ward):
+def test_constraints_of_models_equal_those_of_migrations(file_ward):
     engine = create_engine("sqlite://")
     metadata.create_all(engine)
     query = "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND tbl_name != 'alembic_version'"
     with engine.connect() as connection:
-        modelled = {row[0]: _shape(row[1]) for row in connection.exec_driver_sql(query)}
-    migrated = {name: _shape(sql) for name, sql in ward.rows(query)}
+        modelled = {row[0]: file_ward.shape(row[1]) for row in connection.exec_driver_sql(query)}
+    migrated = {name: file_ward.shape(sql) for name, sql in file_ward.rows(query)}
     assert migrated == modelled
     engine.dispose()
-
-
-def _shape(sql):
-    """The parts of a CREATE statement regardless of their order."""
-    return sorted(line.strip().rstrip(",") for line in (sql or "").splitlines())
 
 
 def test_known_revisions_are_those_of_the_migrations():
@@ -92,13 +87,13 @@ def test_known_revisions_are_those_of_the_migrations():
     assert tuple(revision.revision for revision in reversed(list(script.walk_revisions()))) == REVISIONS
 
 
-def test_newer_schema_is_refused_and_left_as_it_is(ward):
-    ward.sql("UPDATE alembic_version SET version_num = '9999'")
-    before = ward.rows("SELECT name, sql FROM sqlite_master")
+def test_newer_schema_is_refused_and_left_as_it_is(file_ward):
+    file_ward.sql("UPDATE alembic_version SET version_num = '9999'")
+    before = file_ward.rows("SELECT name, sql FROM sqlite_master")
     for create in (True, False):
         with pytest.raises(RecordsNewer, match="9999"):
-            open_records(ward.path, create=create)
-    assert ward.rows("SELECT name, sql FROM sqlite_master") == before
+            open_records(file_ward.path, create=create)
+    assert file_ward.rows("SELECT name, sql FROM sqlite_master") == before
 
 
 def test_missing_records_are_not_made_for_a_reader(tmp_path):
@@ -135,7 +130,7 @@ def test_file_that_is_no_database_is_refused(tmp_path):
     assert path.read_bytes() == b"case,specimen\n" * 400
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "no such://x"])
+@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "no such://x"])
 def test_other_databases_are_refused_without_telling_a_password(url):
     with pytest.raises(RecordsUnavailable) as caught:
         open_records(url)
@@ -160,22 +155,22 @@ def test_processes_that_create_the_same_records_agree(tmp_path):
         assert records.verify_audit().n_events == 1
 
 
-def test_full_disk_is_said_and_leaves_whole_records(ward):
-    ward.answer("S1")
-    ward.enqueue("S2")
-    task = ward.claim()
-    with ward.records._database.read() as connection:
+def test_full_disk_is_said_and_leaves_whole_records(file_ward):
+    file_ward.answer("S1")
+    file_ward.enqueue("S2")
+    task = file_ward.claim()
+    with file_ward.records._database.read() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 1}")
     with pytest.raises(StorageFull):
-        ward.complete(task, artefacts={f"{number}.png": "a" * 64 for number in range(1000)})
-    assert ward.records.tasks(keys=[task.key])[0].state == "leased"
-    assert len(ward.records.scan_results()) == 1
-    assert ward.records.verify_audit().ok
-    with ward.records._database.read() as connection:
+        file_ward.complete(task, artefacts={f"{number}.png": "a" * 64 for number in range(1000)})
+    assert file_ward.records.tasks(keys=[task.key])[0].state == "leased"
+    assert len(file_ward.records.scan_results()) == 1
+    assert file_ward.records.verify_audit().ok
+    with file_ward.records._database.read() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
-    ward.complete(task)
-    assert ward.records.verify_audit().ok
+    file_ward.complete(task)
+    assert file_ward.records.verify_audit().ok
 
 
 def test_records_import_no_torch_and_no_sqlalchemy_until_opened():

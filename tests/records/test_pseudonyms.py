@@ -1,5 +1,4 @@
 import re
-import sqlite3
 
 import pytest
 from hypothesis import given
@@ -42,7 +41,7 @@ def test_taken_pseudonym_is_passed_over(ward):
 
 
 def test_unknown_kind_is_refused_by_the_database_as_well(ward):
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(ward.refused):
         ward.sql("INSERT INTO pseudonym VALUES ('X-1', 'patient', 'P', 0)")
 
 

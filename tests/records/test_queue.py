@@ -3,20 +3,26 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from pellucid.records import (
+    STAT_PRIORITY,
     LeaseLost,
     NewTask,
     RunUnknown,
     SpecimenUnknown,
     TaskState,
-    WorkerDied,
     process_owner,
     queue,
+    reclaiming,
 )
+from pellucid.records.tables import task as tasks_table
+
+INDEXES = ("ix_task_queued", "ix_task_lane", "ix_task_leased", "ix_task_owner")
 
 CLAIMER = """
 import json, sys
@@ -47,7 +53,7 @@ def spawn(ward):
 
     def start(script):
         process = subprocess.Popen(
-            [sys.executable, "-c", script, str(ward.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", script, ward.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         processes.append(process)
         return process
@@ -156,13 +162,41 @@ def test_expired_lease_is_taken_over_and_fenced(ward):
     assert states(ward) == {"S1": TaskState.DONE}
 
 
-def test_finished_task_is_not_finished_again(ward):
+def fail(records, task, code="PEL-SLIDE-001"):
+    records.fail(task, code=code, message="no file")
+
+
+def test_finished_task_is_not_finished_again_where_the_answer_was_lost(ward):
+    endings = {
+        "S1": ward.complete,
+        "S2": lambda task: fail(ward.records, task),
+        "S3": lambda task: ward.records.quarantine(task, "it kills", ward.observation("S3")),
+    }
+    ward.enqueue(*endings)
+    for end in endings.values():
+        task = ward.claim()
+        end(task)
+        head = ward.records.audit_head()
+        end(task)
+        assert ward.records.audit_head() == head
+    assert len(ward.records.scan_results()) == 1
+    assert [item.specimen for item in ward.records.observations(latest_only=False)] == ["S1", "S3"]
+
+
+def test_finished_task_is_not_finished_otherwise(ward):
     ward.enqueue("S1")
     task = ward.claim()
-    ward.complete(task)
-    with pytest.raises(LeaseLost):
-        ward.complete(task)
-    assert len(ward.records.scan_results()) == 1
+    fail(ward.records, task)
+    for end in (
+        lambda: ward.complete(task),
+        lambda: fail(ward.records, task, "PEL-SLIDE-002"),
+        lambda: ward.records.quarantine(task, "it kills"),
+        lambda: ward.complete(replace(task, token=task.token + 1)),
+    ):
+        with pytest.raises(LeaseLost):
+            end()
+    assert ward.records.tasks()[0].error_code == "PEL-SLIDE-001"
+    assert ward.records.scan_results() == []
 
 
 def test_live_lease_elsewhere_is_left_alone(ward):
@@ -170,18 +204,6 @@ def test_live_lease_elsewhere_is_left_alone(ward):
     ward.records.claim("elsewhere:1:1", lease_s=600)
     assert ward.records.claim(process_owner()) is None
     assert ward.records.enqueue([new(ward, "S1")]).waiting == (ward.key("S1"),)
-
-
-def test_task_that_kills_each_worker_fails_and_says_so(ward):
-    ward.enqueue("S1", max_attempts=2)
-    for _ in range(2):
-        ward.records.claim("elsewhere:1:1", lease_s=-1)
-    assert ward.records.claim(process_owner()) is None
-    (task,) = ward.records.tasks()
-    assert (task.state, task.error_code, task.attempts) == (TaskState.FAILED, WorkerDied.code, 2)
-    event = ward.records.audit_events()[-1].content
-    assert (event["action"], event["details"]["code"]) == ("predict.fail", WorkerDied.code)
-    assert ward.records.verify_audit().ok
 
 
 def test_retry_takes_named_keys_or_a_run_or_all(ward):
@@ -193,7 +215,7 @@ def test_retry_takes_named_keys_or_a_run_or_all(ward):
     assert ward.records.retry_failed(of_run="other") == 0
     assert ward.records.retry_failed(of_run="run-1") == 2
     assert ward.records.retry_failed() == 0
-    assert ward.records.counts() == {"queued": 3, "leased": 0, "done": 0, "failed": 0}
+    assert ward.records.counts() == {"queued": 3, "leased": 0, "done": 0, "failed": 0, "quarantined": 0}
 
 
 def test_later_run_takes_over_what_it_retries(ward):
@@ -208,21 +230,105 @@ def test_later_run_takes_over_what_it_retries(ward):
         ward.records.retry_failed(run_id="ghost")
 
 
-def test_claim_finds_its_task_without_reading_the_whole_table(ward):
-    with ward.records._database.write() as connection:
+def test_waiting_makes_up_for_priority_hour_by_hour(ward):
+    ward.enqueue("old")
+    ward.pass_time(2.5 * 3600)
+    ward.enqueue("two", priority=2)
+    ward.enqueue("three", priority=3)
+    assert [ward.claim().specimen for _ in range(3)] == ["three", "old", "two"]
+
+
+def test_stat_goes_first_however_long_others_waited(ward):
+    ward.enqueue("high", priority=STAT_PRIORITY - 1)
+    ward.pass_time(300 * 86400)
+    ward.enqueue("stat", priority=STAT_PRIORITY)
+    ward.pass_time(1)
+    ward.enqueue("later stat", priority=STAT_PRIORITY)
+    ward.enqueue("above stat", priority=STAT_PRIORITY + 1)
+    assert [ward.claim().specimen for _ in range(4)] == ["above stat", "stat", "later stat", "high"]
+
+
+def test_worker_kept_for_urgent_tasks_takes_no_other(ward):
+    ward.enqueue("S1", priority=5)
+    assert ward.records.claim(process_owner(), min_priority=STAT_PRIORITY) is None
+    assert ward.records.claim(process_owner(), min_priority=6) is None
+    ward.enqueue("S2", priority=STAT_PRIORITY)
+    assert ward.records.claim(process_owner(), min_priority=STAT_PRIORITY).specimen == "S2"
+    assert ward.records.claim(process_owner(), min_priority=5).specimen == "S1"
+
+
+def test_waiting_task_is_not_moved_down_by_entering_it_again(ward):
+    ward.enqueue("S1", priority=STAT_PRIORITY)
+    ward.enqueue("S2", priority=9)
+    ward.records.enqueue([new(ward, "S1", priority=0)])
+    assert ward.claim().specimen == "S1"
+
+
+def test_resting_task_waits_its_time_and_keeps_its_attempt(ward):
+    ward.enqueue("S1", "S2")
+    task = ward.claim()
+    assert ward.records.retry_later(task, code="PEL-SLIDE-004", message="the share\x00 is away", delay_s=60)
+    assert not ward.records.retry_later(task, code="PEL-SLIDE-004", message="", delay_s=60)
+    resting = ward.records.tasks(specimen="S1")[0]
+    assert (resting.state, resting.cause) == (TaskState.QUEUED, "PEL-SLIDE-004: the share\ufffd is away")
+    assert resting.not_before > resting.lease_until if resting.lease_until else resting.not_before > 0
+    assert ward.claim().specimen == "S2"
+    assert ward.records.claim(process_owner()) is None
+    ward.pass_time(61)
+    again = ward.claim()
+    assert (again.specimen, again.attempts) == ("S1", 2)
+
+
+def test_leases_are_kept_together_and_the_lost_ones_told(ward):
+    ward.enqueue("S1", "S2", "S3")
+    tasks = [ward.claim() for _ in range(3)]
+    ward.records.release(tasks[1])
+    assert ward.records.extend_all(tasks, lease_s=600) == {tasks[1].key}
+    assert ward.records.extend_all([]) == set()
+    left = {task.specimen: task.lease_until for task in ward.records.tasks(state=TaskState.LEASED)}
+    assert left.keys() == {"S1", "S3"}
+    ward.pass_time(590)
+    assert {task.specimen for task in (ward.claim(),)} == {"S2"}
+    assert ward.records.claim(process_owner()) is None
+
+
+@pytest.mark.parametrize("lane", [None, "m"])
+def test_claim_finds_its_task_without_reading_the_whole_table(file_ward, lane):
+    with file_ward.records._database.write() as connection:
         plans = []
 
         def explain(cursor, statement, parameters):
-            if statement.startswith("UPDATE task"):
+            if " task" in statement and "EXPLAIN" not in statement:
                 plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
 
         event.listen(
             connection, "before_cursor_execute", lambda _c, cursor, sql, values, _x, _m: explain(cursor, sql, values)
         )
-        queue.reclaim(connection)
-        queue.claim(connection, "me", lease_s=60, lane="m")
-    assert any("ix_task_queued" in plan for plan in plans)
-    assert "SCAN task" not in plans
+        reclaiming.reclaim(connection)
+        queue.claim(connection, "me", lease_s=60, lane=lane, min_priority=None)
+    used = {index for plan in plans for index in INDEXES if index in plan}
+    assert used == {"ix_task_leased", "ix_task_owner", "ix_task_lane" if lane else "ix_task_queued"}
+    assert not [plan for plan in plans if plan in {"SCAN task", "USE TEMP B-TREE FOR ORDER BY"}]
+
+
+def test_claim_passes_over_what_another_process_is_taking(server_ward):
+    server_ward.enqueue("S1", "S2")
+    held = select(tasks_table.c.id).where(tasks_table.c.specimen == "S1").with_for_update()
+    with server_ward.records._database.write_rows() as connection:
+        connection.execute(held)
+        assert server_ward.claim().specimen == "S2"
+        begun = time.monotonic()
+        assert server_ward.records.claim(process_owner()) is None
+        assert 0.2 < time.monotonic() - begun < 5
+    assert server_ward.claim().specimen == "S1"
+
+
+def test_claims_do_not_wait_for_a_transaction_that_writes(server_ward):
+    server_ward.enqueue("S1")
+    with server_ward.records._database.write():
+        task = server_ward.claim()
+        assert server_ward.records.extend(task)
+        assert server_ward.records.release(task)
 
 
 def test_more_keys_than_a_statement_takes_parameters(ward):

@@ -56,10 +56,10 @@ def test_completion_that_breaks_midway_leaves_nothing(ward, table):
     if table == "pseudonym":
         ward.sql("DELETE FROM pseudonym")
     before = ward.records.audit_head()
-    ward.sql(f"CREATE TRIGGER fault BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'fault'); END")
+    ward.fault(table)
     with pytest.raises(RecordsRefused, match="fault"):
         ward.complete(task)
-    ward.sql("DROP TRIGGER fault")
+    ward.mend(table)
     assert ward.records.tasks()[0].state is TaskState.LEASED
     assert ward.records.scan_results() == []
     assert ward.records.observations() == []
@@ -72,7 +72,7 @@ def test_completion_that_breaks_midway_leaves_nothing(ward, table):
 def test_failure_that_breaks_midway_leaves_nothing(ward, table):
     ward.enqueue("S1")
     task = ward.claim()
-    ward.sql(f"CREATE TRIGGER fault BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'fault'); END")
+    ward.fault(table)
     with pytest.raises(RecordsRefused):
         ward.records.fail(task, code="PEL-SLIDE-001", message="m", observation=ward.observation("S1"))
     assert ward.records.tasks()[0].state is TaskState.LEASED

@@ -39,7 +39,7 @@ def test_identifier_is_used_once_and_a_finished_run_stays(ward):
 
 
 def test_run_of_a_dead_process_is_recorded_as_interrupted_by_the_next(ward):
-    subprocess.run([sys.executable, "-c", STARTER, str(ward.path)], check=True)
+    subprocess.run([sys.executable, "-c", STARTER, ward.address], check=True)
     ward.start_run("run-2")
     states = {run.run_id: run.state for run in ward.records.runs()}
     assert states == {"run-1": "running", "killed": "interrupted", "run-2": "running"}

@@ -97,3 +97,41 @@ def test_withdrawn_scan_ends_the_conflict_and_stays_on_record(ward):
     assert ward.records.register_scan(scan("S2")) is not None
     assert actions(ward).count("slide.conflict") == 2
     assert ward.records.verify_audit().ok
+
+
+def register(ward, *keys, **options):
+    ward.records.register_specimen("S1", "C1", "P1", keys, {}, **options)
+    return ward.records.specimen("S1")
+
+
+def test_specimen_waits_for_scans_that_are_still_to_come(ward):
+    ward.register("complete")
+    assert register(ward, "k1").n_expected is None
+    assert ward.records.waiting_specimens() == []
+    specimen = register(ward, "k1", n_expected=3)
+    assert (specimen.n_expected, specimen.n_missing, specimen.deadline, specimen.overdue) == (3, 2, None, False)
+    assert ward.records.waiting_specimens() == [specimen]
+    specimen = register(ward, "k1", "k2", "k3", n_expected=3)
+    assert specimen.n_missing == 0
+    assert ward.records.waiting_specimens() == []
+    assert ward.records.verify_audit().ok
+
+
+def test_deadline_counts_from_the_first_registration(ward):
+    first = register(ward, "k1", n_expected=2, wait_s=60)
+    assert not first.overdue
+    ward.sql("UPDATE specimen SET wait_from = wait_from - 61, deadline = deadline - 61")
+    late = ward.records.specimen("S1")
+    assert late.overdue
+    assert ward.records.waiting_specimens() == [late]
+    assert register(ward, "k1", n_expected=2, wait_s=600).deadline == pytest.approx(first.deadline - 61 + 540)
+    assert not ward.records.specimen("S1").overdue
+    complete = register(ward, "k1", "k2", n_expected=2, wait_s=0)
+    assert not complete.overdue
+
+
+def test_registering_what_waits_again_leaves_no_trace(ward):
+    register(ward, "k1", n_expected=2, wait_s=60)
+    head = ward.records.audit_head()
+    register(ward, "k1", n_expected=2, wait_s=60)
+    assert ward.records.audit_head() == head

@@ -1,5 +1,6 @@
 """Slides for tests: a small writer of tiled JPEG TIFF, and scenes whose truth is known."""
 
+import io
 import itertools
 import struct
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from PIL import Image
 
 from pellucid.core.seeds import generator
 
@@ -33,16 +35,38 @@ class Scene:
 
 
 def write_slide(
-    path: Path, rgb: np.ndarray, *, mpp=None, mpp_y=None, description=None, levels=1, spoil=(), make=None
+    path: Path,
+    rgb: np.ndarray,
+    *,
+    mpp=None,
+    mpp_y=None,
+    description=None,
+    levels=1,
+    spoil=(),
+    absent=(),
+    make=None,
+    form="whole",
+    sampling="444",
 ) -> Path:
-    """Write a pyramid of tiled JPEG TIFF; `spoil` names the level-0 tiles whose bytes are garbage."""
+    """Write a pyramid of tiled JPEG TIFF.
+
+    `spoil` names the level-0 tiles whose bytes are garbage, `absent` those that were left out. `form` is how tiles
+    are coded: as `whole` JPEGs; with `tables` that they share; as `rgb`, with tables and with colours that were not
+    transformed, which nothing in the data says, as some scanners do; or as a `lie`: the data say so, but the file says
+    that they were.
+    """
     data, offsets = bytearray(b"II*\0\0\0\0\0"), []
     picture = rgb
     for level in range(levels):
-        tiles = _tiles(picture)
+        tables, tiles = _tiles(picture, form, sampling)
         if level == 0:
-            tiles = [b"\xff\xd8" + b"no jpeg " * 40 if nth in spoil else tile for nth, tile in enumerate(tiles)]
-        offsets.append(_directory(data, picture, tiles, level, mpp, mpp_y, description, make))
+            tiles = [b"" if nth in absent else tile for nth, tile in enumerate(tiles)]
+            for nth in spoil:
+                tiles[nth] = b"\xff\xd8" + b"no jpeg " * 40
+        photometric = 2 if form == "rgb" else 6
+        offsets.append(
+            _directory(data, picture, tiles, level, mpp, mpp_y, description, make, photometric, tables, sampling)
+        )
         size = max(1, picture.shape[1] // 4), max(1, picture.shape[0] // 4)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     struct.pack_into("<I", data, 4, offsets[0][0])
@@ -52,19 +76,40 @@ def write_slide(
     return path
 
 
-def _tiles(picture):
+def _tiles(picture, form, sampling):
+    """Tables that all tiles share, and the tiles."""
     height, width = picture.shape[:2]
     padded = np.pad(picture, ((0, -height % TILE), (0, -width % TILE), (0, 0)), mode="edge")
-    return [
-        simplejpeg.encode_jpeg(
-            np.ascontiguousarray(padded[y : y + TILE, x : x + TILE]), quality=92, colorsubsampling="444"
-        )
+    squares = [
+        np.ascontiguousarray(padded[y : y + TILE, x : x + TILE])
         for y in range(0, height, TILE)
         for x in range(0, width, TILE)
     ]
+    if form == "whole":
+        return b"", [simplejpeg.encode_jpeg(square, quality=92, colorsubsampling=sampling) for square in squares]
+    subsampling = {"444": 0, "422": 1, "420": 2}[sampling]
+    tables, *tiles = [
+        _saved(square, quality=80, streamtype=kind, subsampling=subsampling, keep_rgb=form in ("rgb", "lie"))
+        for kind, square in [(1, squares[0]), *((2, square) for square in squares)]
+    ]
+    return tables, [_without_colours(tile) if form == "rgb" else tile for tile in tiles]
 
 
-def _directory(data, picture, tiles, level, mpp, mpp_y, description, make):
+def _saved(square, **how):
+    file = io.BytesIO()
+    Image.fromarray(square).save(file, "JPEG", **how)
+    return file.getvalue()
+
+
+def _without_colours(tile):
+    """A JPEG without its Adobe marker, its components numbered instead of called R, G and B."""
+    start = tile.index(b"\xff\xee")
+    tile = tile[:start] + tile[start + 16 :]
+    tile = tile.replace(b"\x03R\x11\0G\x11\0B\x11\0", b"\x03\x01\x11\0\x02\x11\0\x03\x11\0", 1)
+    return tile.replace(b"\x03R\0G\0B\0", b"\x03\x01\0\x02\0\x03\0", 1)
+
+
+def _directory(data, picture, tiles, level, mpp, mpp_y, description, make, photometric, tables, sampling):
     places, counts = [], [len(tile) for tile in tiles]
     for tile in tiles:
         places.append(len(data))
@@ -72,9 +117,12 @@ def _directory(data, picture, tiles, level, mpp, mpp_y, description, make):
     height, width = picture.shape[:2]
     entries = [
         (254, 4, [1 if level else 0]), (256, 4, [width]), (257, 4, [height]), (258, 3, [8, 8, 8]), (259, 3, [7]),
-        (262, 3, [6]), (277, 3, [3]), (322, 4, [TILE]), (323, 4, [TILE]), (324, 4, places), (325, 4, counts),
-        (530, 3, [1, 1]),
+        (262, 3, [photometric]), (277, 3, [3]), (322, 4, [TILE]), (323, 4, [TILE]), (324, 4, places), (325, 4, counts),
     ]  # fmt: skip
+    if photometric == 6:
+        entries.append((530, 3, {"444": [1, 1], "422": [2, 1], "420": [2, 2]}[sampling]))
+    if tables:
+        entries.append((347, 7, tables))
     if description and level == 0:
         entries.append((270, 2, description.encode() + b"\0"))
     if make and level == 0:
@@ -84,7 +132,7 @@ def _directory(data, picture, tiles, level, mpp, mpp_y, description, make):
         entries.append((296, 3, [3]))
     packed = []
     for tag, kind, values in sorted(entries):
-        raw = values if kind == 2 else struct.pack("<" + {3: "H", 4: "I", 5: "I"}[kind] * len(values), *values)
+        raw = values if kind in (2, 7) else struct.pack("<" + {3: "H", 4: "I", 5: "I"}[kind] * len(values), *values)
         count = len(values) // 2 if kind == 5 else len(values)
         if len(raw) > 4:
             data += b"\0" * (len(data) % 2)

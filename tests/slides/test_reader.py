@@ -118,7 +118,7 @@ def test_refused_files_leave_no_file_open(tmp_path, section):
 def test_label_and_macro_never_leave_the_room(real_slides):
     with open_slide(real_slides / "CMU-1-Small-Region.svs") as slide:
         public = [name for name in dir(slide) if not name.startswith("_")]
-        assert public == ["close", "info", "path", "read_region"]
+        assert public == ["close", "info", "make_tiles", "path", "read_region", "release"]
         said = str(dataclasses.asdict(slide.info))
         assert "label" not in said
         assert "macro" not in said

@@ -11,7 +11,7 @@ from pellucid.domain.decision import Disposition, Verdict, Versions
 from pellucid.domain.policy import Mode, SitePolicy
 from pellucid.domain.quality import Quality, QualityMeasure, Sense
 from pellucid.domain.reasons import Reason
-from pellucid.triage import Failure, Gates, ScanEvidence, SpecimenEvidence, decide
+from pellucid.triage import Failure, Gates, LateScans, ScanEvidence, SpecimenEvidence, decide
 
 GATES = Gates(temperature=1.0, level=0.9, sd_limit=0.5, distance_limit=4.0, synthetic_model=True)
 POLICY = SitePolicy(name="none")
@@ -107,6 +107,41 @@ def test_a_failed_scan_leaves_the_posterior_of_the_others() -> None:
     assert decision.posterior is not None
     assert decision.posterior.n_scans == 1
     assert any(finding.code == "PEL-X-001" and finding.scan == "b" for finding in decision.findings)
+
+
+def incomplete(evidence: SpecimenEvidence) -> list[tuple[str, float | None, float | None]]:
+    found = decide(evidence, gates=GATES, policy=POLICY, versions=VERSIONS).findings
+    return [(one.detail, one.value, one.limit) for one in found if one.reason is Reason.CASE_INCOMPLETE]
+
+
+def test_a_case_that_is_complete_and_in_time_is_not_called_incomplete() -> None:
+    assert incomplete(specimen(scan("a"), scan("b"))) == []
+
+
+def test_an_incomplete_case_says_how_many_of_how_many() -> None:
+    gone = scan("b", logits=None, quality=None, distance=None, synthetic=None)
+    assert incomplete(specimen(scan("a"), expected=3)) == [("1 of 3 expected scans arrived", 1.0, 3.0)]
+    assert incomplete(specimen(scan("a"), gone, expected=3)) == [
+        ("2 of 3 expected scans arrived, 1 of them could not be looked at", 1.0, 3.0)
+    ]
+    assert incomplete(specimen(scan("a"), gone)) == [("1 of 2 expected scans could be looked at", 1.0, 2.0)]
+
+
+def test_a_specimen_of_which_nothing_arrived_is_decided_without_an_answer() -> None:
+    decision = decide(specimen(expected=2), gates=GATES, policy=POLICY, versions=VERSIONS)
+    assert decision.posterior is None
+    assert (decision.verdict, decision.scans) == (Verdict.UNDETERMINED, ())
+    assert incomplete(specimen(expected=2)) == [("0 of 2 expected scans arrived", 0.0, 2.0)]
+
+
+def test_a_late_scan_is_said_with_the_version_that_lacked_it_and_needs_a_person() -> None:
+    late = specimen(scan("a"), scan("b"), late=LateScans(version=1, scans=("b",)))
+    assert incomplete(late) == [("1 scan arrived after version 1, which was decided without it", None, None)]
+    still = specimen(scan("a"), scan("b"), scan("c"), expected=4, late=LateScans(version=2, scans=("b", "c")))
+    assert [detail for detail, _, _ in incomplete(still)] == [
+        "3 of 4 expected scans arrived",
+        "2 scans arrived after version 2, which was decided without them",
+    ]
 
 
 def test_a_silent_policy_keeps_the_answer_silent() -> None:

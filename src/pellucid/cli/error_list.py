@@ -8,6 +8,8 @@ import typer
 _ROOMS = (
     "core.settings",
     "slides.errors",
+    "slides.fingerprint",
+    "planning.errors",
     "statistics.errors",
     "records.errors",
     "cohort.errors",
@@ -15,10 +17,14 @@ _ROOMS = (
     "aggregators.errors",
     "uncertainty.errors",
     "bundle.errors",
+    "engine.errors",
+    "engine.ends",
+    "engine.checkpoint",
     "pipeline.errors",
     "training.errors",
     "reports.errors",
     "demo",
+    "cli.errors",
 )
 
 

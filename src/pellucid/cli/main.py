@@ -8,6 +8,7 @@ import typer
 from pellucid._version import __version__
 from pellucid.cli import (
     audit,
+    bag,
     bundle,
     cohort,
     demo,
@@ -18,9 +19,14 @@ from pellucid.cli import (
     init,
     keys,
     monitor,
+    plan,
+    queue,
     run,
     slide,
+    status,
+    trace,
     train,
+    worker,
 )
 from pellucid.core.errors import PellucidError, SystemRefused
 
@@ -35,12 +41,18 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("run")(run.run)
+app.command("worker")(worker.worker)
+app.command("status")(status.status)
+app.command("trace")(trace.trace)
+app.command("plan")(plan.plan)
 app.command("explain")(explain.explain)
 app.command("identify")(identify.identify)
 app.command("doctor")(doctor.doctor)
 app.command("errors")(error_list.errors)
 for name, group in (
+    ("queue", queue),
     ("slide", slide),
+    ("bag", bag),
     ("cohort", cohort),
     ("bundle", bundle),
     ("keys", keys),

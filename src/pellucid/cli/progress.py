@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pellucid.core.errors import PellucidError
+from pellucid.engine.snapshot import EngineSnapshot
+
 _EVERY = 10
 
 
@@ -29,9 +32,8 @@ class RunProgress:
         )
         self._hash: TaskID | None = None
         self._scans: TaskID | None = None
-        self._tiles: TaskID | None = None
         self._since = time.monotonic()
-        self._total = self._done = self._tile_count = self._last = 0
+        self._total = self._done = self._tile_count = 0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -48,25 +50,33 @@ class RunProgress:
 
     def queued(self, waiting: int, known: int) -> None:
         """`waiting` scans are to be done; `known` were finished before."""
-        note = f"{known} finished before" if known else ""
-        self._total, self._since = waiting, time.monotonic()
-        self._scans = self._progress.add_task("scans", total=waiting, note=note)
-        self._tiles = self._progress.add_task("tiles", total=None, note="")
-        if not self._live:
-            typer.echo(f"{waiting} scans to do{', ' + note if note else ''}", err=True)
+        self._total = waiting
+        if self._scans is None:
+            self._since = time.monotonic()
+            self._scans = self._progress.add_task("scans", total=waiting, note="")
+        self._progress.update(self._scans, total=waiting)
+        if known and not self._done:
+            self._progress.update(self._scans, note=f"{known} finished before")
 
     def started(self, scan: str) -> None:
         """Work on the scan of this pseudonym begins."""
-        if self._tiles is not None:
-            self._progress.reset(self._tiles, total=None, description=scan)
-        self._last = 0
 
-    def tiles(self, done: int, total: int) -> None:
-        """`done` of the scan's `total` tiles are encoded."""
-        self._tile_count += done - self._last
-        self._last = done
-        if self._tiles is not None:
-            self._progress.update(self._tiles, completed=done, total=total)
+    def tiles(self, number: int) -> None:
+        """So many more tiles are embedded."""
+        self._tile_count += number
+
+    def paused(self, because: PellucidError | None) -> None:
+        """The run waits for its disk or database; None: it goes on."""
+        if because is None:
+            self.say("Goes on.")
+        else:
+            self.say(f"Paused, nothing is lost: {because.message} {because.remedy}")
+
+    def snapshot(self, snapshot: EngineSnapshot) -> None:
+        """The engine, about once a second."""
+        if self._live and self._scans is not None and not self._done:
+            done = sum(scan.tiles_done for scan in snapshot.scans)
+            self._progress.update(self._scans, note=f"{done} tiles of {len(snapshot.scans)} scans in hand")
 
     def ended(self, scan: str, probability: float | None, code: str | None) -> None:
         """The scan ended with an answer, or with an error code."""
@@ -85,7 +95,7 @@ class RunProgress:
 
     def _pace(self) -> str:
         seconds = max(time.monotonic() - self._since, 1e-3)
-        left = max(0, self._total - self._done) * seconds / self._done
+        left = max(0, self._total - self._done) * seconds / max(self._done, 1)
         return (
             f"{self._done / seconds * 3600:.0f} scans/h, {self._tile_count / seconds:.0f} tiles/s, "
             f"about {_span(left)} left"

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pellucid.domain.cohort import Split
 
 REQUIRED = ("case", "specimen", "path")
-OPTIONAL = ("block", "slide", "patient", "split", "label", "mpp")
+OPTIONAL = ("block", "slide", "patient", "split", "label", "mpp", "n_scans")
 STRATA = ("site", "specimen_type", "procedure")
 STRATUM_PREFIX = "stratum_"
 KNOWN = REQUIRED + OPTIONAL + STRATA
 LOWEST_MPP, HIGHEST_MPP = 0.05, 5.0
+MOST_SCANS = 1000
 
 _LABELS = {"1": 1, "true": 1, "mutated": 1, "0": 0, "false": 0, "wild-type": 0, "wild type": 0, "wildtype": 0}
 
@@ -82,6 +83,19 @@ def parse_mpp(cell: str) -> float | None:
     if not (math.isfinite(mpp) and LOWEST_MPP <= mpp <= HIGHEST_MPP):
         raise ValueError(f"{cell} um/px lies outside {LOWEST_MPP:g}-{HIGHEST_MPP:g}")
     return mpp
+
+
+def parse_n_scans(cell: str) -> int | None:
+    """How many scans a specimen has in all, None where empty.
+
+    Raises:
+        ValueError: no whole number from 1 to 1000.
+    """
+    if not cell:
+        return None
+    if not (cell.isascii() and cell.isdigit() and len(cell) <= len(str(MOST_SCANS)) and 1 <= int(cell) <= MOST_SCANS):
+        raise ValueError(f"{cell!r} is no number of scans from 1 to {MOST_SCANS}")
+    return int(cell)
 
 
 def _either(words: Sequence[str]) -> str:

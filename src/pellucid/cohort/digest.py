@@ -28,7 +28,7 @@ def relative_path(path: Path, base: Path) -> str:
 
 
 def _content(entry: ScanEntry, base: Path) -> dict[str, object]:
-    return {
+    content: dict[str, object] = {
         "case": entry.case,
         "specimen": entry.specimen,
         "block": entry.block,
@@ -40,3 +40,5 @@ def _content(entry: ScanEntry, base: Path) -> dict[str, object]:
         "strata": [list(pair) for pair in entry.strata],
         "mpp": entry.mpp,
     }
+    # Only where it is said, so that a table without the column keeps its digest.
+    return content if entry.n_scans is None else content | {"n_scans": entry.n_scans}

@@ -21,9 +21,10 @@ def read_cohort(path: Path) -> Cohort:
     """Read a cohort table, CSV (UTF-8, lines that start with `#` are comments) or Parquet.
 
     Required columns: `case`, `specimen`, `path` (relative to the table's folder; absolute in the result). Optional:
-    `block`, `slide`, `patient` (the case where empty), `split`, `label`, `mpp`, the strata `site`, `specimen_type`,
-    `procedure` and any `stratum_*`. A row without `slide` is a glass slide of its own, numbered within its
-    specimen. A scan whose file is absent is no problem of the table.
+    `block`, `slide`, `patient` (the case where empty), `split`, `label`, `mpp`, `n_scans` (how many scans the specimen
+    has in all, those without a row included), the strata `site`, `specimen_type`, `procedure` and any `stratum_*`. A
+    row without `slide` is a glass slide of its own, numbered within its specimen. A scan whose file is absent is no
+    problem of the table.
 
     Raises:
         CohortInvalid: the file is no table, or has problems; all are listed with row and column.
@@ -99,6 +100,7 @@ def _entry(row: dict[str, str], number: int, base: Path, problems: list[Problem]
         label=parsed("label", columns.parse_label),
         strata=tuple(sorted((name, cell) for name, cell in strata.items() if name)),
         mpp=parsed("mpp", columns.parse_mpp),
+        n_scans=parsed("n_scans", columns.parse_n_scans),
         row=number,
     )
 

@@ -1,5 +1,6 @@
 """What rows of a cohort must not say of one another."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from pellucid.domain.cohort import ScanEntry
 def contradictions(entries: Sequence[ScanEntry]) -> list[Problem]:
     """A problem for each row that contradicts an earlier one.
 
-    One patient belongs to one split; one specimen to one case and one patient, and it has one label; one file is listed
-    once.
+    One patient belongs to one split; one specimen to one case and one patient, and it has one label and one number of
+    scans, which is not below the number of its rows; one file is listed once.
     """
     return [
         *_differing(entries, "split", lambda e: e.patient, lambda e: e.split, "patient {key!r} is in split {new} here"),
@@ -26,6 +27,10 @@ def contradictions(entries: Sequence[ScanEntry]) -> list[Problem]:
             "specimen {key!r} is of patient {new!r} here",
         ),
         *_differing(entries, "label", lambda e: e.specimen, lambda e: e.label, "specimen {key!r} has label {new} here"),
+        *_differing(
+            entries, "n_scans", lambda e: e.specimen, lambda e: e.n_scans, "specimen {key!r} has {new} scans here"
+        ),
+        *_too_few_scans(entries),
         *_repeated_paths(entries),
     ]
 
@@ -53,6 +58,22 @@ def _differing(
 
 def _plain(value: object) -> object:
     return getattr(value, "value", value)
+
+
+def _too_few_scans(entries: Sequence[ScanEntry]) -> list[Problem]:
+    """A problem for each specimen that is said to have fewer scans than rows, where that is first said."""
+    rows = Counter(entry.specimen for entry in entries)
+    stated: dict[str, ScanEntry] = {}
+    for entry in entries:
+        if entry.specimen and entry.n_scans is not None:
+            stated.setdefault(entry.specimen, entry)
+    return [
+        Problem(
+            entry.row, "n_scans", f"specimen {name!r} has {entry.n_scans} scans here, but {rows[name]} rows name one"
+        )
+        for name, entry in stated.items()
+        if entry.n_scans is not None and entry.n_scans < rows[name]
+    ]
 
 
 def _repeated_paths(entries: Iterable[ScanEntry]) -> list[Problem]:

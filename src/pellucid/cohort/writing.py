@@ -10,7 +10,7 @@ from pellucid.cohort.sheet import SYNTHETIC_KEY, SYNTHETIC_LINE
 from pellucid.core.files import atomic_path, write_text
 from pellucid.domain.cohort import Cohort, ScanEntry
 
-_BEFORE_STRATA = ("case", "specimen", "block", "slide", "path", "patient", "split", "label", "mpp")
+_BEFORE_STRATA = ("case", "specimen", "block", "slide", "path", "patient", "split", "label", "mpp", "n_scans")
 
 _TEMPLATE = """\
 # A cohort table: one row a scan. Lines that start with # are comments.
@@ -26,6 +26,7 @@ _TEMPLATE = """\
 #   split       training, tuning, certification or test
 #   label       the molecular result: 1, true or mutated; 0, false or wild-type; empty where unknown
 #   mpp         um/px, only where the file's own scale is absent or wrong (0.05-5)
+#   n_scans     how many scans the specimen has in all: its decision waits for those that have no row or file yet
 # Strata: a decision without a person needs them known
 #   site            where the specimen was taken or processed
 #   specimen_type   such as resection or biopsy
@@ -74,6 +75,7 @@ def _row(entry: ScanEntry, base: Path, strata: list[str]) -> list[str]:
         entry.split.value if entry.split else "",
         "" if entry.label is None else str(entry.label),
         "" if entry.mpp is None else repr(entry.mpp),
+        "" if entry.n_scans is None else str(entry.n_scans),
         *(known.get(name, "") for name in strata),
     ]
 
@@ -98,8 +100,8 @@ def _write_parquet(path: Path, header: list[str], rows: list[list[str]], *, synt
     import pyarrow.parquet as pq
 
     columns = {name: [row[index] or None for row in rows] for index, name in enumerate(header)}
-    types = {"label": pa.int8(), "mpp": pa.float64()}
-    convert = {"label": int, "mpp": float}
+    types = {"label": pa.int8(), "mpp": pa.float64(), "n_scans": pa.int32()}
+    convert = {"label": int, "mpp": float, "n_scans": int}
     arrays = {
         name: pa.array(
             [None if cell is None else convert.get(name, str)(cell) for cell in cells], types.get(name, pa.string())

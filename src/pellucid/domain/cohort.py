@@ -1,5 +1,6 @@
 """Rows of a cohort: case > specimen > block > glass slide > scan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,8 +20,9 @@ class ScanEntry:
     """One scan of a cohort table, or one bare file.
 
     `label` is the molecular outcome (1 mutated, 0 wild type), None where unknown. `strata` holds what certificates
-    are stratified by (site, specimen_type, ...), as sorted pairs. `mpp` overrides the file's own um/px.
-    `row` is the line in the table, for messages; None for a bare file.
+    are stratified by (site, specimen_type, ...), as sorted pairs. `mpp` overrides the file's own um/px. `n_scans` says
+    how many scans its specimen has in all, None where nobody said. `row` is the line in the table, for messages; None
+    for a bare file.
     """
 
     case: str
@@ -33,6 +35,7 @@ class ScanEntry:
     label: int | None = None
     strata: tuple[tuple[str, str], ...] = ()
     mpp: float | None = None
+    n_scans: int | None = None
     row: int | None = None
 
 
@@ -55,3 +58,12 @@ class Cohort:
         for entry in self.entries:
             groups.setdefault(entry.specimen, []).append(entry)
         return {specimen: tuple(entries) for specimen, entries in groups.items()}
+
+    def n_expected(self) -> dict[str, int]:
+        """How many scans each specimen has: as many as the table says, at least those that it names."""
+        return {specimen: expected_scans(entries) for specimen, entries in self.specimens().items()}
+
+
+def expected_scans(entries: Sequence[ScanEntry]) -> int:
+    """How many scans the specimen of these rows has: as many as they say, at least as many as there are rows."""
+    return max([len(entries), *(entry.n_scans or 0 for entry in entries)])

@@ -11,7 +11,14 @@ class Decoding(StrEnum):
     """How a tile's pixels are made from a compressed scan."""
 
     FULL_AREA = "full_area"
-    """Full resolution, then area resize."""
+    """Full resolution, then area resize. Possible for every scan."""
+    SCALED_DCT = "scaled_dct"
+    """Half resolution by the JPEG decoder, then area resize where the tile isn't of the right size yet.
+
+    A tile that begins at level-0 pixel x, of edge e, is that of half-resolution pixels x // 2 and edge e // 2.
+    Only for scans in JPEG tiles of 1.9 to 2.1 times the encoder's resolution; others are refused, never decoded
+    another way.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What was seen, believed and spent on one scan: the row that monitoring reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,7 +9,8 @@ class Observation:
 
     `features` are stain, quality and input numbers by name; `embedding` are the leading whitened principal components
     of the slide embedding under the bundle's reference; `distance` is the Mahalanobis distance to it.
-    `timings` are seconds by stage. A failed scan has `error` (a code) and no posterior.
+    `timings` are seconds by stage. A failed scan has `error` (a code) and no posterior. `circumstances` say what was
+    out of the ordinary while it was processed, such as a process that died or a smaller batch.
     """
 
     scan: str
@@ -35,3 +36,4 @@ class Observation:
     model: str
     policy: str
     software: str
+    circumstances: dict[str, str] = field(default_factory=dict)

@@ -41,7 +41,7 @@ _SENTENCES: dict[Reason, str] = {
     Reason.ARTEFACT: "Pen or another artefact covers too much of the tissue.",
     Reason.UNREADABLE_TILES: "Parts of the file can't be decoded.",
     Reason.SLIDES_DISAGREE: "The scans of this specimen contradict each other.",
-    Reason.CASE_INCOMPLETE: "Not all expected scans of this specimen arrived.",
+    Reason.CASE_INCOMPLETE: "Not all expected scans of this specimen arrived in time.",
     Reason.STRATUM_UNKNOWN: "Site, specimen type or scanner is not stated, so no certificate can apply.",
     Reason.IDENTITY_CONFLICT: "The same scan, or a contradicting name, is filed under more than one case.",
     Reason.NO_CERTIFICATE: "No valid certificate covers this kind of specimen at this site.",

@@ -21,7 +21,8 @@ class TileEncoder:
     """An encoder with its spec, ready to embed tiles.
 
     Every batch that the network sees has exactly `spec.batch_size` tiles; missing ones are black. Kernels are
-    chosen by shape, so this is what makes a tile's embedding the same bits whatever else is in its batch.
+    chosen by shape, so this is what makes a tile's embedding the same bits whatever else is in its batch. Only where
+    an accelerator has no room for that, `shrink` makes batches smaller; embeddings may then differ in their last bits.
     """
 
     def __init__(self, spec: EncoderSpec, network: nn.Module) -> None:
@@ -35,7 +36,7 @@ class TileEncoder:
         Not for several threads at once: one encoder owns one batch buffer.
 
         Args:
-            pixels: `(b, tile_px, tile_px, 3) uint8` RGB at the spec's um/px, 1 <= b <= batch_size.
+            pixels: `(b, tile_px, tile_px, 3) uint8` RGB at the spec's um/px, 1 <= b <= batch_size, or what it shrank to.
 
         Returns:
             `(b, dim) float32`.
@@ -54,14 +55,20 @@ class TileEncoder:
         _require_finite(embedded, self.spec)
         return embedded
 
+    def shrink(self, n_tiles: int) -> None:
+        """From now on run batches of `n_tiles`, fewer than before, because memory ran out with more."""
+        if not 1 <= n_tiles <= len(self._batch):
+            raise ValueError(f"a batch of {len(self._batch)} tiles can't shrink to {n_tiles}")
+        self._batch = self._batch[:n_tiles].copy()
+
     def _check(self, pixels: NDArray[np.uint8]) -> None:
         spec = self.spec
         tile = (spec.tile_px, spec.tile_px, 3)
-        fits = pixels.dtype == np.uint8 and pixels.shape[1:] == tile and 1 <= len(pixels) <= spec.batch_size
+        fits = pixels.dtype == np.uint8 and pixels.shape[1:] == tile and 1 <= len(pixels) <= len(self._batch)
         if not fits:
             raise TilesUnfit(
                 f"Tiles of shape {pixels.shape} {pixels.dtype} were given to {spec.id}, "
-                f"which takes 1 to {spec.batch_size} of {tile} uint8."
+                f"which takes 1 to {len(self._batch)} of {tile} uint8."
             )
 
 

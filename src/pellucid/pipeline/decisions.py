@@ -8,17 +8,27 @@ from pellucid.domain.decision import Decision, Versions
 from pellucid.domain.policy import SitePolicy
 from pellucid.domain.reasons import Reason
 from pellucid.pipeline.errors import IdentityConflict
-from pellucid.pipeline.intake import KeyParts
-from pellucid.records import Records, Run, ScanResult, Specimen, Task, TaskState
-from pellucid.triage import Failure, Gates, ScanEvidence, SpecimenEvidence, decide
+from pellucid.pipeline.filing import Entered, KeyParts
+from pellucid.records import RecordedDecision, Records, Run, ScanResult, Specimen, Task, TaskState
+from pellucid.triage import Failure, Gates, LateScans, ScanEvidence, SpecimenEvidence, decide
 from pellucid.triage.decide import scan_findings
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
 
-_ENDED = {TaskState.DONE, TaskState.FAILED}
+_ENDED = set(TaskState) - {TaskState.QUEUED, TaskState.LEASED}
 
-__all__ = ["Terms", "decide_again", "decide_specimen", "gates_of", "gather_evidence", "scan_findings", "terms_of"]
+__all__ = [
+    "Terms",
+    "decide_again",
+    "decide_entered",
+    "decide_specimen",
+    "due",
+    "gates_of",
+    "gather_evidence",
+    "scan_findings",
+    "terms_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +63,11 @@ def gates_of(bundle: "Bundle") -> Gates:
 
 
 def decide_specimen(records: Records, specimen: str, terms: Terms, *, run_id: str) -> Decision | None:
-    """Decide a specimen and record it; None where one of its scans hasn't ended or the decision already stands."""
+    """Decide a specimen and record it; None where it has to wait or the decision already stands.
+
+    It waits for each of its scans to end, and for those that haven't arrived until its deadline. Past that it is
+    decided without them, as an incomplete case; a scan that arrives later makes a new version, which says so.
+    """
     evidence = gather_evidence(records, specimen, lane=terms.lane)
     if evidence is None:
         return None
@@ -63,6 +77,41 @@ def decide_specimen(records: Records, specimen: str, terms: Terms, *, run_id: st
         return None
     records.save_decision(decision, run_id=run_id)
     return decision
+
+
+def decide_entered(records: Records, entered: Entered, terms: Terms, *, run_id: str) -> list[Decision]:
+    """Decide what the entry of a specimen made ready: itself, where all was known, and those it was held with.
+
+    The others may be of earlier runs, and are then decided under their own terms.
+    """
+    decided = [decide_specimen(records, entered.specimen, terms, run_id=run_id)]
+    for name in sorted(entered.touched):
+        decided.append(decide_specimen(records, name, terms, run_id=run_id))
+        decided.append(decide_again(records, name, software=terms.versions))
+    return [decision for decision in decided if decision is not None]
+
+
+def due(records: Records, terms: Terms) -> list[str]:
+    """The specimens that stopped waiting for scans which never arrived, and have no decision about those that did.
+
+    Each is one for `decide_specimen`. A specimen of which nothing arrived has no tasks, and so none of another lane: it
+    is due for whoever asks first.
+    """
+    return [
+        filed.specimen
+        for filed in records.waiting_specimens()
+        if filed.overdue and not _is_decided(records, filed, terms.versions)
+        if gather_evidence(records, filed.specimen, lane=terms.lane) is not None
+    ]
+
+
+def _is_decided(records: Records, filed: Specimen, versions: Versions) -> bool:
+    """Whether the latest decision is about as many scans as arrived, under the same model and policy."""
+    before = records.decision(filed.specimen)
+    if before is None or len(before.decision.scans) != len(filed.expected):
+        return False
+    made = before.decision.versions
+    return not filed.expected or (made.model, made.policy) == (versions.model, versions.policy)
 
 
 def decide_again(records: Records, specimen: str, *, software: Versions) -> Decision | None:
@@ -90,7 +139,7 @@ def _stands(before: Decision, after: Decision) -> bool:
 
 
 def gather_evidence(records: Records, specimen: str, *, lane: str) -> SpecimenEvidence | None:
-    """All that the records hold for a decision; None where a scan hasn't ended.
+    """All that the records hold for a decision; None where a scan hasn't ended, or one that hasn't come isn't overdue.
 
     None too where the specimen waits for the tasks of another lane: another run has taken it over, and its answers,
     of another bundle or policy, are not this one's to combine.
@@ -98,6 +147,9 @@ def gather_evidence(records: Records, specimen: str, *, lane: str) -> SpecimenEv
     A scan under an identity conflict is held: it contributes no logits, even where it was scored before the conflict.
     """
     filed = records.specimen(specimen)
+    expected = max(filed.n_expected or 0, len(filed.expected))
+    if len(filed.expected) < expected and not filed.overdue:
+        return None
     tasks = {task.key: task for task in records.tasks(keys=filed.expected)}
     if any(key not in tasks or tasks[key].state not in _ENDED or tasks[key].lane != lane for key in filed.expected):
         return None
@@ -113,10 +165,31 @@ def gather_evidence(records: Records, specimen: str, *, lane: str) -> SpecimenEv
     return SpecimenEvidence(
         specimen=specimen,
         scans=scans,
-        expected=len(scans),
+        expected=expected,
         strata=filed.strata,
         conflicts=tuple(_conflict(records, filed, conflict.specimens) for conflict in held.values()),
+        late=_late(_history(records, specimen), tuple(scan.scan for scan in scans)),
     )
+
+
+def _history(records: Records, specimen: str) -> list[RecordedDecision]:
+    """All versions of a specimen's decision, in their order."""
+    latest = records.decision(specimen)
+    if latest is None or latest.version == 1:
+        return [] if latest is None else [latest]
+    return [one for one in records.decisions(latest_only=False) if one.decision.specimen == specimen]
+
+
+def _late(history: list[RecordedDecision], scans: tuple[str, ...]) -> LateScans | None:
+    """What arrived after the last version that was made of some of these scans and no others.
+
+    It is the same whenever it is asked, also once the version that tells of it is recorded.
+    """
+    for before in reversed(history):
+        earlier = set(before.decision.scans)
+        if earlier < set(scans):
+            return LateScans(version=before.version, scans=tuple(scan for scan in scans if scan not in earlier))
+    return None
 
 
 def _evidence(task: Task, result: ScanResult | None, *, is_held: bool) -> ScanEvidence:
@@ -137,7 +210,7 @@ def _failure(task: Task, result: ScanResult | None, *, is_held: bool) -> Failure
             message="Held: the same scan is filed under another case",
             reason=Reason.IDENTITY_CONFLICT,
         )
-    if task.state is TaskState.FAILED:
+    if task.state is not TaskState.DONE:
         return Failure(code=task.error_code or "", message=task.error_message or "")
     for finding in () if result is None else result.findings:
         if finding.code:

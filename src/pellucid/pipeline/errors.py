@@ -1,55 +1,23 @@
 """Ways in which a run or a scan in it fails."""
 
-from dataclasses import dataclass
-from typing import Self
-
-import numpy as np
-from numpy.typing import NDArray
-
 from pellucid.core.errors import PellucidError
-from pellucid.domain.quality import Quality
-from pellucid.domain.reasons import Reason
-from pellucid.domain.scan import ScanInfo
+from pellucid.engine.ends import NothingReadable, NoTissue, ScanUnanswerable, UnexpectedFailure
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Seen:
-    """What was seen of a scan before it turned out to give no answer; pictures are RGB arrays."""
-
-    info: ScanInfo
-    quality: Quality
-    features: dict[str, float]
-    pictures: dict[str, NDArray[np.uint8]]
-    n_tiles: int = 0
-    n_unreadable: int = 0
-
-
-class ScanUnanswerable(PellucidError):
-    """A scan that could be opened and looked at, but gives no answer; every gate that fails is listed."""
-
-    seen: Seen
-    reason: Reason
-
-    def having(self, seen: Seen) -> Self:
-        """This error, holding what was seen."""
-        self.seen = seen
-        return self
-
-
-class NoTissue(ScanUnanswerable):
-    """No tile of the scan holds enough tissue."""
-
-    code = "PEL-RUN-001"
-    reason = Reason.TOO_LITTLE_TISSUE
-    remedy = "Look at the overlay of `pellucid slide tiles`; re-scan, or take another section of the block."
-
-
-class NothingReadable(ScanUnanswerable):
-    """No tile of the scan could be decoded."""
-
-    code = "PEL-RUN-002"
-    reason = Reason.UNREADABLE_TILES
-    remedy = "Copy the file again from its source, or re-scan the glass slide."
+__all__ = [
+    "AuditBroken",
+    "DecisionDiffers",
+    "IdentityConflict",
+    "NoTissue",
+    "NothingReadable",
+    "NothingToRun",
+    "OutputUnusable",
+    "PortUnusable",
+    "ScanQuarantined",
+    "ScanUnanswerable",
+    "SpecimenUnknown",
+    "TaskSuperseded",
+    "UnexpectedFailure",
+]
 
 
 class IdentityConflict(PellucidError):
@@ -67,13 +35,6 @@ class NothingToRun(PellucidError):
 
     code = "PEL-RUN-004"
     remedy = "Name a cases table (CSV or Parquet) or slide files; `pellucid init DIR` writes an example."
-
-
-class UnexpectedFailure(PellucidError):
-    """A fault in Pellucid, met on one scan; the run went on."""
-
-    code = "PEL-RUN-005"
-    remedy = "The traceback is in the run's log. Please report it; `pellucid run --retry-failed` tries again."
 
 
 class OutputUnusable(PellucidError):
@@ -97,13 +58,6 @@ class DecisionDiffers(PellucidError):
     remedy = "Run `pellucid audit verify`: either a record was altered or another software version decided."
 
 
-class FileUnhashable(PellucidError):
-    """The system failed while reading the bytes of a file: a bad disk, a share that went away, an impossible path."""
-
-    code = "PEL-RUN-010"
-    remedy = "Check the disk or share that holds the file, then start the same command again: it is looked at anew."
-
-
 class PortUnusable(PellucidError):
     """The metrics can't be offered on the port that the settings name."""
 
@@ -123,3 +77,10 @@ class TaskSuperseded(PellucidError):
 
     code = "PEL-RUN-012"
     remedy = "Nothing is to be done; name the scan in the cases table again if it is wanted."
+
+
+class ScanQuarantined(PellucidError):
+    """A scan whose work ended its process each time it was alone in it."""
+
+    code = "PEL-RUN-013"
+    remedy = "`pellucid queue show` tells the cause. Copy or re-scan the slide, then `pellucid queue requeue` it."

@@ -7,10 +7,9 @@ from pellucid.cohort import read_cohort
 from pellucid.domain.cohort import Cohort, ScanEntry
 from pellucid.pipeline.errors import NothingToRun
 from pellucid.slides import files_of
+from pellucid.slides.members import INDEX_SUFFIXES
 
 TABLE_SUFFIXES = {".csv", ".parquet"}
-INDEX_SUFFIXES = {".mrxs", ".vms", ".vmu"}
-"""Files that name the other files of their scan, which don't name them in turn."""
 
 
 def gather(inputs: Sequence[Path], *, mpp: float | None = None) -> Cohort:
@@ -38,18 +37,18 @@ def gather(inputs: Sequence[Path], *, mpp: float | None = None) -> Cohort:
     files = [file for path in inputs for file in _files(path)]
     if not files:
         raise NothingToRun(f"There is no file in {', '.join(map(str, inputs)) or 'the inputs'}.")
-    return Cohort(entries=tuple(_bare(file, mpp) for file in dict.fromkeys(files)), name="files")
+    return Cohort(entries=tuple(bare_entry(file, mpp) for file in dict.fromkeys(files)), name="files")
 
 
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path.absolute()]
     files = [file.absolute() for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-    return _one_a_scan(files)
+    return one_a_scan(files)
 
 
-def _one_a_scan(files: Sequence[Path]) -> list[Path]:
-    """Without the further files of scans that are several: a series of DICOM instances, the parts of a VMS scan."""
+def one_a_scan(files: Sequence[Path]) -> list[Path]:
+    """One file for each scan, sorted: without the further instances of a DICOM series and the parts of a VMS scan."""
     chosen: list[Path] = []
     parts: set[Path] = set()
     for file in sorted(files, key=lambda file: (file.suffix.lower() not in INDEX_SUFFIXES, file)):
@@ -59,6 +58,7 @@ def _one_a_scan(files: Sequence[Path]) -> list[Path]:
     return sorted(chosen)
 
 
-def _bare(file: Path, mpp: float | None) -> ScanEntry:
+def bare_entry(file: Path, mpp: float | None) -> ScanEntry:
+    """A scan that no table names: a specimen and a case of its own."""
     name = str(file)
     return ScanEntry(case=name, specimen=name, block="", slide=name, path=file, patient=name, mpp=mpp)

@@ -1,170 +1,198 @@
 """Intake: each scan is hashed once, filed under its specimen, and its work entered into the task table."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pellucid.core.digests import digest_json
 from pellucid.core.errors import PellucidError
 from pellucid.domain.cohort import Cohort, ScanEntry
 from pellucid.domain.scan import ScanIdentity
-from pellucid.pipeline.errors import FileUnhashable, IdentityConflict
-from pellucid.pipeline.interruption import StopRequest
-from pellucid.records import EnqueueResult, NewTask, Records, Run, ScanRow, TaskState, task_key
-from pellucid.slides import identify
+from pellucid.pipeline.filing import Arrival, Entered, Filing, KeyParts
+from pellucid.records import Records
+from pellucid.slides import FileMissing
+from pellucid.slides.fingerprint import FileChanged, fingerprint
 
-if TYPE_CHECKING:
-    from pellucid.bundle import Bundle
-    from pellucid.domain.policy import SitePolicy
+__all__ = ["Entered", "Filing", "Intake", "KeyParts", "identify_cached"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """A scan at intake: `identity`, or `error` where its file can't be read; `key` is that of its result."""
-
-    entry: ScanEntry
-    identity: ScanIdentity | None
-    error: PellucidError | None
-    key: str
+_STEP_S = 0.5
+"""How long one look for a file to hash goes on over files that are known: the caller has leases to keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyParts:
-    """What a result depends on beside the scan: the rest of its key."""
+class _Answer:
+    content: ScanIdentity | PellucidError
+    fingerprint: str | None = None
 
-    model: str
-    policy: str
-    purpose: str
+
+@dataclass(slots=True)
+class Intake:
+    """Scans on their way in. A specimen is entered once none of its files that are here is left to be hashed.
+
+    Files are first expected, then arrive, are hashed by whoever asks `to_identify`, and answered by `identified` or
+    `unreadable`. What was hashed before, under the same path and fingerprint, is known without it. For one thread
+    at a time; any method may block on the database or on the file system.
+    """
+
+    filing: Filing
+    _rows: dict[str, tuple[ScanEntry, ...]] = field(default_factory=dict)
+    _places: dict[Path, set[str]] = field(default_factory=dict)
+    _waiting: deque[Path] = field(default_factory=deque)
+    _in_hand: set[Path] = field(default_factory=set)
+    _replaced: set[Path] = field(default_factory=set)
+    _answers: dict[Path, _Answer] = field(default_factory=dict)
+    _changed: dict[str, None] = field(default_factory=dict)
+    _entered: list[Entered] = field(default_factory=list)
+    _closed: bool = False
+    _healed: bool = False
 
     @classmethod
-    def of(cls, bundle: "Bundle", policy: "SitePolicy", purpose: str) -> "KeyParts":
-        """The parts for a bundle (by its own digest, so that a new temperature is a new answer) and a policy."""
-        return cls(model=bundle.digest, policy=policy.digest, purpose=purpose)
+    def of(cls, cohort: Cohort, filing: Filing) -> "Intake":
+        """The intake of a cohort whose files are all here, or never will be."""
+        intake = cls(filing)
+        intake.expect(cohort.entries)
+        intake.arrived(entry.path for entry in cohort.entries)
+        return intake
 
-    @classmethod
-    def of_run(cls, run: Run) -> "KeyParts":
-        """The parts that an earlier run's results had."""
-        return cls(model=run.settings["bundle_digest"], policy=run.versions.policy, purpose=run.purpose)
+    def expect(self, entries: Iterable[ScanEntry]) -> None:
+        """Take note of all scans of some specimens, in place of what was noted of them before."""
+        groups: dict[str, list[ScanEntry]] = {}
+        for entry in entries:
+            groups.setdefault(entry.specimen, []).append(entry)
+        for specimen, rows in groups.items():
+            before = self._rows.get(specimen, ())
+            if before == tuple(rows):
+                continue
+            for row in before:
+                self._places[row.path].discard(specimen)
+            for row in rows:
+                self._places.setdefault(row.path, set()).add(specimen)
+            self._rows[specimen] = tuple(rows)
+            self._changed[specimen] = None
 
-    def key(self, scan: str, entry: ScanEntry) -> str:
-        """The key of a scan's result."""
-        return task_key(
-            scan=scan, model=self.model, policy=self.policy, overrides={"mpp": entry.mpp}, purpose=self.purpose
-        )
+    def arrived(self, paths: Iterable[Path]) -> None:
+        """Take note that expected files are here: for the first time, or with other bytes than before."""
+        for path in dict.fromkeys(paths):
+            if path in self._in_hand and path not in self._waiting:
+                self._replaced.add(path)
+            elif path not in self._in_hand:
+                self._in_hand.add(path)
+                self._waiting.append(path)
+
+    def to_identify(self) -> Path | None:
+        """The next file to be hashed; None where there is none now.
+
+        Specimens that are complete by then are entered. After half a second of that, None is given too: ask again
+        while `n_waiting` isn't 0.
+        """
+        until = time.monotonic() + _STEP_S
+        self._heal()
+        while time.monotonic() < until:
+            if self._enter_next():
+                continue
+            if not self._waiting:
+                return None
+            path = self._waiting[0]
+            known = identify_cached(self.filing.records, path)
+            self._waiting.popleft()
+            if known is None:
+                return path
+            self._answer(path, _Answer(content=known[0], fingerprint=known[1]))
+        return None
+
+    def identified(self, path: Path, identity: ScanIdentity, fingerprint: str) -> None:
+        """A file was hashed, and had this fingerprint before and after."""
+        self.filing.records.remember_identity(str(path.absolute()), fingerprint, identity)
+        self._answer(path, _Answer(content=identity, fingerprint=fingerprint))
+
+    def unreadable(self, path: Path, error: PellucidError) -> None:
+        """A file could not be hashed. Where more may come, one that changed or went away is waited for again."""
+        if self.filing.open_ended and isinstance(error, FileChanged | FileMissing):
+            self._answers.pop(path, None)
+            self._settled(path)
+        else:
+            self._answer(path, _Answer(content=error))
+
+    def entered(self) -> tuple[Entered, ...]:
+        """The specimens that were entered since this was asked last; a specimen may be entered again and again."""
+        while self._enter_next():
+            pass
+        entered, self._entered = tuple(self._entered), []
+        return entered
+
+    def close(self) -> None:
+        """Take note that nothing more will arrive."""
+        self._closed = True
 
     @property
-    def lane(self) -> str:
-        """What keeps apart the tasks of different bundles, policies and purposes in one table."""
-        return digest_json([self.model, self.policy, self.purpose])[:16]
+    def finished(self) -> bool:
+        """Whether all that will come is entered and was told."""
+        idle = not (self._in_hand or self._changed or self._entered)
+        return idle and (self._closed or not self.filing.open_ended)
+
+    @property
+    def n_files(self) -> int:
+        """Files that are here or were, hashed or not."""
+        return len(self._answers.keys() | self._in_hand)
+
+    @property
+    def n_hashed(self) -> int:
+        """Those of them whose identity is known, or that could not be read."""
+        return len(self._answers.keys() - self._in_hand)
+
+    @property
+    def n_waiting(self) -> int:
+        """Files that nobody has taken to be hashed."""
+        return len(self._waiting)
+
+    def _answer(self, path: Path, answer: _Answer) -> None:
+        self._answers[path] = answer
+        self._settled(path)
+
+    def _settled(self, path: Path) -> None:
+        self._in_hand.discard(path)
+        self._changed.update(dict.fromkeys(sorted(self._places.get(path, ()))))
+        if path in self._replaced:
+            self._replaced.discard(path)
+            self.arrived([path])
+
+    def _enter_next(self) -> bool:
+        """Enter a specimen of which no file is in hand; False where there is none."""
+        while self._changed:
+            specimen = next(iter(self._changed))
+            rows = self._rows[specimen]
+            ready = not any(row.path in self._in_hand for row in rows)
+            if ready:
+                self._enter(rows)
+            # One with a file in hand is looked at again when that is settled.
+            del self._changed[specimen]
+            if ready:
+                return True
+        return False
+
+    def _enter(self, rows: Sequence[ScanEntry]) -> None:
+        here = [(row, self._answers[row.path]) for row in rows if row.path in self._answers]
+        parts = self.filing.parts
+        arrivals = [Arrival.of(row, answer.content, parts, answer.fingerprint) for row, answer in here]
+        self._healed = False  # until it is entered as a whole
+        self._entered.append(self.filing.enter(rows, arrivals))
+        self._healed = True
+
+    def _heal(self) -> None:
+        """Finish what may have been broken off: a conflict that ended, its tasks not yet queued again."""
+        if not self._healed:
+            again = self.filing.released()
+            if again:
+                self.filing.records.retry_failed(keys=again, run_id=self.filing.run_id)
+            self._healed = True
 
 
-def receive(cohort: Cohort, parts: KeyParts, progress: Callable[[int, int], None], stop: StopRequest) -> list[Arrival]:
-    """Hash every scan of the cohort; one that can't be read arrives with its error.
-
-    Raises:
-        KeyboardInterrupt: asked to stop. A cohort known in part must not be entered: its specimens would be decided
-            without the scans that were not looked at.
-    """
-    arrivals = []
-    for done, entry in enumerate(cohort.entries, start=1):
-        if stop.asked:
-            raise KeyboardInterrupt
-        arrivals.append(_arrive(entry, parts))
-        progress(done, len(cohort.entries))
-    return arrivals
-
-
-def _arrive(entry: ScanEntry, parts: KeyParts) -> Arrival:
+def identify_cached(records: Records, path: Path) -> tuple[ScanIdentity, str] | None:
+    """A file's identity and fingerprint where the same file was hashed before, None where it must be hashed."""
     try:
-        identity = identify_file(entry.path)
-    except PellucidError as error:
-        place = digest_json(["absent", str(entry.path)])
-        return Arrival(entry=entry, identity=None, error=error, key=parts.key(place, entry))
-    return Arrival(entry=entry, identity=identity, error=None, key=parts.key(identity.digest, entry))
-
-
-def identify_file(path: Path) -> ScanIdentity:
-    """The scan's identity.
-
-    Raises:
-        PellucidError: the file is missing, forbidden, empty or no regular file, or reading it failed.
-    """
-    try:
-        return identify(path)
-    except OSError as error:
-        raise FileUnhashable(f"The file's bytes can't be read: {error.strerror}.") from error
-    except ValueError as error:  # a path that no system call takes, such as one with a null byte
-        raise FileUnhashable("The file's path is none that this system can open.") from error
-
-
-def enter(
-    arrivals: Sequence[Arrival], records: Records, *, run_id: str, parts: KeyParts, retry_failed: bool
-) -> EnqueueResult:
-    """File every arrival under its specimen and enter its work; what is finished under the same key stays finished.
-
-    A file that could not be read at an earlier run is looked at again by each run. The table says which scans a
-    specimen has: others that were filed under it are withdrawn, so that a corrected table ends an identity conflict,
-    and what failed for that conflict alone is tried again.
-    """
-    groups: dict[str, list[Arrival]] = {}
-    for arrival in arrivals:
-        groups.setdefault(arrival.entry.specimen, []).append(arrival)
-    for specimen, members in groups.items():
-        first = members[0].entry
-        records.register_specimen(
-            specimen=specimen,
-            case=first.case,
-            patient=first.patient,
-            expected_scans=tuple(dict.fromkeys(member.key for member in members)),
-            strata=dict(first.strata),
-        )
-        for member in members:
-            if member.identity is not None:
-                records.register_scan(_row(member, member.identity))
-        _withdraw_others(records, specimen, members, actor=f"run:{run_id}")
-    unique = {arrival.key: arrival for arrival in arrivals}
-    entered = records.enqueue([_task(arrival, parts) for arrival in unique.values()], run_id=run_id)
-    again = {key for key in entered.failed if retry_failed or unique[key].identity is None}
-    again |= _released(records, parts.lane)
-    if again:
-        records.retry_failed(keys=again, run_id=run_id)
-    return entered
-
-
-def _withdraw_others(records: Records, specimen: str, members: Sequence[Arrival], *, actor: str) -> None:
-    named = {member.identity.digest for member in members if member.identity is not None}
-    unread = {str(member.entry.path) for member in members if member.identity is None}
-    for filed in records.scans(specimen):
-        if filed.digest not in named and filed.path not in unread:
-            records.withdraw_scan(filed.digest, specimen, actor=actor)
-
-
-def _released(records: Records, lane: str) -> set[str]:
-    """Tasks that failed for an identity conflict that is no more."""
-    held = {conflict.digest for conflict in records.identity_conflicts()}
-    failed = (task for task in records.tasks(state=TaskState.FAILED) if task.lane == lane)
-    return {task.key for task in failed if task.error_code == IdentityConflict.code and task.scan_digest not in held}
-
-
-def _row(arrival: Arrival, identity: ScanIdentity) -> ScanRow:
-    return ScanRow(
-        digest=identity.digest,
-        specimen=arrival.entry.specimen,
-        block=arrival.entry.block,
-        slide=arrival.entry.slide,
-        path=str(arrival.entry.path),
-        size_bytes=identity.size_bytes,
-        n_files=identity.n_files,
-    )
-
-
-def _task(arrival: Arrival, parts: KeyParts) -> NewTask:
-    return NewTask(
-        key=arrival.key,
-        kind=parts.purpose,
-        lane=parts.lane,
-        specimen=arrival.entry.specimen,
-        scan_digest=None if arrival.identity is None else arrival.identity.digest,
-        payload={"path": str(arrival.entry.path), "mpp": arrival.entry.mpp},
-    )
+        mark = fingerprint(path)
+    except (PellucidError, OSError, ValueError):  # whoever hashes the file meets the same and tells it
+        return None
+    known = records.known_identity(str(path.absolute()), mark)
+    return None if known is None else (known, mark)

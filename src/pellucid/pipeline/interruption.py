@@ -1,4 +1,4 @@
-"""Stopping when asked: the first signal finishes the scan in hand, the second stops at once."""
+"""Stopping when asked: the first signal drains, the second stops at once."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,15 +7,20 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop after the scan in hand."""
+    """Whether somebody asked the run to stop: `asked` drains what is in hand, `now` gives it back at once.
+
+    While `patient` is set, whoever works looks at `now` often enough that a second signal need not interrupt it.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self.now = False
+        self.patient = False
 
 
 @contextmanager
 def stop_on_signals(announce: Callable[[], None]) -> Iterator[StopRequest]:
-    """Within the block, SIGINT or SIGTERM asks once to stop; a second one raises KeyboardInterrupt.
+    """Within the block, SIGINT or SIGTERM asks once to stop; a second one stops now.
 
     Args:
         announce: called at the first signal, to tell a person what happens next.
@@ -24,7 +29,10 @@ def stop_on_signals(announce: Callable[[], None]) -> Iterator[StopRequest]:
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if request.asked:
-            raise KeyboardInterrupt
+            request.now = True
+            if not request.patient:
+                raise KeyboardInterrupt
+            return
         request.asked = True
         announce()
 

@@ -1,8 +1,7 @@
-"""The main job: scans from the task table, one after the other, each ending in a recorded state."""
+"""The main job: a cohort, a watched folder or a queue, streamed through the engine into records and decisions."""
 
 import secrets
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,56 +16,96 @@ from pellucid.core.software import software_digest
 from pellucid.core.telemetry import logs
 from pellucid.core.telemetry.metrics import MetricsServer, ScanMetrics, serve, write_textfile
 from pellucid.domain.cohort import Cohort
-from pellucid.domain.decision import Decision, Versions
+from pellucid.domain.decision import Versions
 from pellucid.domain.policy import SitePolicy
+from pellucid.engine.config import EngineConfig
+from pellucid.engine.engine import Engine
+from pellucid.engine.observing import Tuning, take_snapshot
+from pellucid.engine.sizing import Sizing, allotted_cores, choose_sizing, memory_budget
+from pellucid.engine.snapshot import STATUS_NAME, EngineSnapshot, ended, write_snapshot
 from pellucid.pipeline.artefacts import writing
-from pellucid.pipeline.decisions import Terms, decide_again, decide_specimen, gates_of
-from pellucid.pipeline.errors import PortUnusable
-from pellucid.pipeline.intake import Arrival, KeyParts, enter, receive
+from pellucid.pipeline.decisions import Terms, gates_of
+from pellucid.pipeline.errors import OutputUnusable, PortUnusable
+from pellucid.pipeline.intake import Filing, Intake, KeyParts
 from pellucid.pipeline.interruption import StopRequest
+from pellucid.pipeline.ledger import Arrivals, LedgerEvents, RecordsLedger
 from pellucid.pipeline.metrics import run_metrics
-from pellucid.pipeline.work import Worker
-from pellucid.records import DATABASE_NAME, ClaimedTask, LeaseLost, TaskState, open_records, process_owner
+from pellucid.pipeline.models import models_of
+from pellucid.pipeline.recording import Recording
+from pellucid.records import (
+    DATABASE_NAME,
+    Records,
+    RecordsLocked,
+    RecordsUnavailable,
+    TaskState,
+    open_records,
+    process_owner,
+)
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
 
 LOG = "run.jsonl"
 METRICS = "metrics.prom"
-_LEASE_S = 6 * 3600.0  # one scan's longest; a dead owner on this machine is noticed at once, not by its lease
+CHECKPOINTS = "checkpoints"
 _NOTICE = "RESEARCH-USE-ONLY.txt"
+_METRICS_S = 5.0
 
 
-class RunEvents(Protocol):
-    """What somebody who watches a run is told."""
-
-    def hashed(self, done: int, total: int) -> None:
-        """`done` of `total` files were hashed."""
-
-    def queued(self, waiting: int, known: int) -> None:
-        """`waiting` scans are to be done; `known` were finished before."""
+class RunEvents(LedgerEvents, Protocol):
+    """What somebody who watches a run is told. Ends and queue are told in another thread than the rest."""
 
     def started(self, scan: str) -> None:
         """Work on the scan of this pseudonym begins."""
 
-    def tiles(self, done: int, total: int) -> None:
-        """`done` of the scan's `total` tiles are encoded."""
+    def tiles(self, number: int) -> None:
+        """So many more tiles are embedded."""
 
-    def ended(self, scan: str, probability: float | None, code: str | None) -> None:
-        """The scan ended with an answer, or with an error code."""
+    def paused(self, because: PellucidError | None) -> None:
+        """The run waits for its disk or database; None: it goes on."""
+
+    def snapshot(self, snapshot: EngineSnapshot) -> None:
+        """The engine, about once a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How to run. `database` None is an SQLite file in the output folder."""
+    """How to run.
+
+    Attributes:
+        purpose: what the answers are for; part of their keys.
+        embeddings_only: end each scan with its bag, without posterior or decision.
+        retry_failed: try failed scans again.
+        keep_bags: keep each scan's embeddings.
+        database: URL of the records; None is an SQLite file in the output folder.
+        priority: of the scans that this run enters; from 1000 on they are urgent.
+        wait_s: how long a decision waits for scans that have not arrived; None for ever.
+        serves: go on while the queue is empty, until asked to stop.
+        readers: reader processes; None chooses, and adjusts while it runs.
+        device_threads: threads of the encoder on a CPU; None chooses.
+        devices: accelerators.
+        grace_s, stall_s, patience_s, lease_s, recycle_jobs: see `EngineConfig`.
+    """
 
     purpose: str = "run"
+    embeddings_only: bool = False
     retry_failed: bool = False
     keep_bags: bool = False
     database: str | None = None
     metrics_port: int | None = None
     log_level: str = "info"
     command: str = ""
+    priority: int = 0
+    wait_s: float | None = 0.0
+    serves: bool = False
+    readers: int | None = None
+    device_threads: int | None = None
+    devices: int = 1
+    grace_s: float = 60.0
+    stall_s: float = 120.0
+    patience_s: float = 3600.0
+    lease_s: float = 120.0
+    recycle_jobs: int = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +120,8 @@ class RunSummary:
     left: int
     tiles: int
     seconds: float
-
-
-@dataclass(slots=True)
-class _Tally:
-    scored: int = 0
-    failed: int = 0
-    tiles: int = 0
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        return round(time.monotonic() - self.since, 3)
+    device_busy_share: float = 0.0
+    restarts: int = 0
 
 
 def run_cohort(
@@ -105,27 +134,27 @@ def run_cohort(
     options: RunOptions = RunOptions(),
     stop: StopRequest | None = None,
     metrics: ScanMetrics | None = None,
+    arrivals: Arrivals | None = None,
 ) -> RunSummary:
     """Score every scan of a cohort and decide every specimen; go on where an earlier run stopped.
 
-    A scan that fails is recorded with its error and the run goes on. Results, decisions and audit events are in the
-    database before the next scan begins.
+    A scan that fails is recorded with its error and the run goes on. A full disk or a lost database is waited for.
 
     Args:
-        cohort: the scans to do.
-        bundle: a verified bundle whose golden checks hold on this machine.
-        out: the folder of database, pictures, log and metrics.
+        cohort: the scans to do; empty for a worker, which does what others entered.
+        bundle: a verified bundle; the device process checks that its golden outputs hold on this machine.
+        out: the folder of database, pictures, log, metrics and embeddings in the making.
         policy: the site's policy.
         events: is told what happens.
         options: how to run.
-        stop: asked between scans whether to stop.
+        stop: asked all the time whether to stop.
         metrics: those of `run_metrics`, where the caller adds to them after the run.
+        arrivals: where more scans come from while the run goes on; `cohort` then says what is expected.
 
     Raises:
-        StorageFull: no space is left; the scan in hand is released and the run marked as interrupted.
-        OutputUnusable: the folder can't be written to.
+        StorageFull, OutputUnusable, RecordsUnavailable: for longer than the patience; scans in hand are given back.
+        BundleChanged, GoldenMismatch, ProcessesDie: the engine can't work.
         PortUnusable: the metrics' port is taken or forbidden.
-        KeyboardInterrupt: stopped at once, the scan in hand released; or asked to stop while the files were hashed.
     """
     stop = stop or StopRequest()
     versions = Versions(
@@ -140,156 +169,191 @@ def run_cohort(
             stack.enter_context(_serve(metrics, options.metrics_port))
         records = stack.enter_context(open_records(options.database or out / DATABASE_NAME))
         stack.enter_context(logs.bound(run_id=run_id))
-        arrivals = receive(cohort, parts, events.hashed, stop)
         records.start_run(
             run_id=run_id,
             purpose=options.purpose,
             versions=versions,
-            settings=_settings(bundle, policy, options),
+            settings=_settings(bundle, policy, options) | {"out": str(out.absolute())},
             command=options.command,
         )
-        worker = Worker(
+        recording = Recording(
             records=records,
             bundle=bundle,
             out=out,
             run_id=run_id,
             versions=versions,
             purpose=options.purpose,
-            errors={arrival.key: arrival.error for arrival in arrivals if arrival.error is not None},
-            keep_bags=options.keep_bags,
-            wanted=frozenset(arrival.key for arrival in arrivals),
+            keep_bags=options.keep_bags or options.embeddings_only,
             metrics=metrics,
         )
-        terms = Terms(gates=gates_of(bundle), policy=policy, versions=versions, lane=parts.lane)
-        return _Run(worker=worker, terms=terms, parts=parts, events=events, options=options).carry_out(arrivals, stop)
+        filing = Filing(
+            records=records,
+            run_id=run_id,
+            parts=parts,
+            retry_failed=options.retry_failed,
+            wait_s=options.wait_s,
+            priority=options.priority,
+            open_ended=arrivals is not None,
+        )
+        ledger = RecordsLedger(
+            recording=recording,
+            intake=Intake.of(cohort, filing) if arrivals is None else Intake(filing),
+            terms=Terms(gates=gates_of(bundle), policy=policy, versions=versions, lane=parts.lane),
+            events=events,
+            lease_s=options.lease_s,
+            decides=not options.embeddings_only,
+            serves=options.serves,
+            arrivals=arrivals,
+        )
+        return _Run(ledger=ledger, events=events, options=options, stop=stop).carry_out()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Run:
     """One start of the main job."""
 
-    worker: Worker
-    terms: Terms
-    parts: KeyParts
+    ledger: RecordsLedger
     events: RunEvents
     options: RunOptions
-    tally: _Tally = field(default_factory=_Tally)
-    awaiting: dict[str, set[str]] = field(default_factory=dict)
-    """The specimens that wait for each task; the same scan under two cases is one task that two specimens wait for."""
+    stop: StopRequest
+    since: float = field(default_factory=time.monotonic)
+    _tuning: Tuning | None = None
+    _metrics_at: float = 0.0
+    _latest: EngineSnapshot | None = None
 
-    def carry_out(self, arrivals: Sequence[Arrival], stop: StopRequest) -> RunSummary:
-        state, known = "interrupted", 0
+    def carry_out(self) -> RunSummary:
+        state, engine = "interrupted", self._engine()
+        self._write_metrics()
+        self.stop.patient = True
         try:
-            known = self._enter(arrivals)
-            stopped = self._work(stop)
-            state = "interrupted" if stopped else "completed"
+            engine.run()
+            state = "interrupted" if self.stop.asked else "completed"
         except PellucidError as error:
-            logs.get_logger("pipeline").error("the run stops and can be resumed", code=error.code)
+            logs.get_logger("pipeline").error("the run stops and can be resumed", code=error.code, reason=error.message)
             raise
         finally:
+            self.stop.patient = False
             self._close(state)
-        return self._summary(arrivals, state, known)
+            self._show_end()
+            self._write_metrics()
+        return self._summary(engine, completed=state == "completed")
 
-    def _enter(self, arrivals: Sequence[Arrival]) -> int:
-        records, metrics = self.worker.records, self.worker.metrics
-        held = self._held()
-        entered = enter(
-            arrivals, records, run_id=self.worker.run_id, parts=self.parts, retry_failed=self.options.retry_failed
+    def _engine(self) -> Engine:
+        options, recording = self.options, self.ledger.recording
+        sizing = self._sizing()
+        config = EngineConfig(
+            checkpoints=recording.out / CHECKPOINTS,
+            readers=options.readers or sizing.readers,
+            max_readers=options.readers or sizing.max_readers,
+            device_threads=options.device_threads or sizing.device_threads,
+            n_slots=sizing.n_slots,
+            open_scans=sizing.open_scans,
+            lease_s=options.lease_s,
+            grace_s=options.grace_s,
+            stall_s=options.stall_s,
+            patience_s=options.patience_s,
+            recycle_jobs=options.recycle_jobs,
         )
-        waiting = self._waiting(arrivals)
-        known = len({arrival.key for arrival in arrivals}) - waiting
-        metrics.slides_received.inc(len(entered.new))
-        self._show_metrics()
-        self.events.queued(waiting, known)
-        for arrival in arrivals:
-            self.awaiting.setdefault(arrival.key, set()).add(arrival.entry.specimen)
-        own = set().union(*self.awaiting.values())
-        for specimen in sorted(own):
-            self._decide(specimen)
-        # A conflict that began or ended changes specimens of earlier runs too.
-        for specimen in sorted((held | self._held()) - own):
-            self._decide(specimen)
-            self._count(decide_again(records, specimen, software=self.terms.versions))
-        return known
+        models = models_of(recording.bundle, passes=not options.embeddings_only, devices=options.devices)
+        return Engine(
+            models,
+            config,
+            self.ledger,
+            events=self,
+            stop=self.stop,
+            waits_for=(RecordsUnavailable, RecordsLocked, OutputUnusable),
+        )
 
-    def _held(self) -> set[str]:
-        return {name for conflict in self.worker.records.identity_conflicts() for name in conflict.specimens}
+    def _sizing(self) -> Sizing:
+        spec, cores = self.ledger.recording.bundle.spec, allotted_cores()
+        sizing = choose_sizing(
+            batch_bytes=spec.batch_size * (spec.tile_px * spec.tile_px * 3 + spec.dim * 2),
+            device="cpu",
+            cores=cores,
+            memory=memory_budget(),
+            device_threads=self.options.device_threads,
+        )
+        for sentence in sizing.explanation:
+            logs.get_logger("engine").info("sizing", why=sentence)
+        return sizing
 
-    def _work(self, stop: StopRequest) -> bool:
-        """Do tasks until none is left (False) or somebody asked to stop (True)."""
-        owner = process_owner()
-        records = self.worker.records
-        while not stop.asked:
-            task = records.claim(owner, lease_s=_LEASE_S, lane=self.parts.lane)
-            if task is None:
-                return False
-            self._one(task)
-        return True
+    # Events of the engine
 
-    def _one(self, task: ClaimedTask) -> None:
-        name = self.worker.pseudonym(task)
-        self.events.started(name)
-        with logs.bound(scan=name):
-            try:
-                outcome = self.worker.carry_out(task, self.events.tiles)
-            except LeaseLost as error:
-                # Somebody else records how this scan ends; the others are still to be done.
-                logs.get_logger("pipeline").warning("lease lost", code=error.code)
-                self.events.ended(name, None, error.code)
-                return
-            except BaseException:
-                # Whatever ends the run here, the scan is not lost: it goes back into the queue.
-                self.worker.records.release(task)
-                raise
-        self.tally.tiles += outcome.n_tiles
-        self.tally.scored += outcome.probability is not None
-        self.tally.failed += outcome.probability is None
-        self.events.ended(name, outcome.probability, outcome.code)
-        for specimen in sorted(self.awaiting.get(task.key, set()) | {task.specimen}):
-            self._decide(specimen)
-        self._show_metrics()
+    def started(self, scan: str) -> None:
+        self.events.started(scan)
 
-    def _decide(self, specimen: str) -> None:
-        """Decide a specimen whose scans have all ended; others wait."""
-        records = self.worker.records
-        self._count(decide_specimen(records, specimen, self.terms, run_id=self.worker.run_id))
+    def tiles(self, number: int) -> None:
+        self.events.tiles(number)
 
-    def _count(self, decided: Decision | None) -> None:
-        if decided is not None:
-            self.worker.metrics.decided(
-                decided.verdict.value, decided.disposition.value, [reason.value for reason in decided.reasons]
-            )
+    def paused(self, because: PellucidError | None) -> None:
+        self.events.paused(because)
 
-    def _waiting(self, arrivals: Sequence[Arrival]) -> int:
-        tasks = self.worker.records.tasks(keys={arrival.key for arrival in arrivals})
-        return sum(task.state in {TaskState.QUEUED, TaskState.LEASED} for task in tasks)
+    def beat(self, engine: Engine) -> None:
+        """Say what is seen: to whoever watches, in `status.json`, in the metrics; and adjust the readers."""
+        recording = self.ledger.recording
+        snapshot = take_snapshot(engine, run_id=recording.run_id, owner=process_owner(), queue=self.ledger.queue)
+        self._show(snapshot)
+        if self._tuning is None:
+            self._tuning = Tuning(engine, allotted_cores().cores)
+        if self.options.readers is None:
+            self._tuning.beat()
+        if time.monotonic() - self._metrics_at > _METRICS_S:
+            self._metrics_at = time.monotonic()
+            self._write_metrics()
 
-    def _show_metrics(self) -> None:
-        counts = self.worker.records.counts(lane=self.parts.lane)
-        self.worker.metrics.set_queue({"waiting": counts[TaskState.QUEUED], "running": counts[TaskState.LEASED]})
-        with writing(self.worker.out):
-            write_textfile(self.worker.metrics, self.worker.out / METRICS)
+    def _show(self, snapshot: EngineSnapshot) -> None:
+        self._latest = snapshot
+        self.events.snapshot(snapshot)
+        self.ledger.recording.metrics.show(snapshot)
+        try:
+            write_snapshot(self.ledger.recording.out / STATUS_NAME, snapshot)
+        except (PellucidError, OSError) as error:  # the next one comes in a second
+            logs.get_logger("engine").warning("status.json can't be written", reason=str(error))
+
+    def _show_end(self) -> None:
+        """Without a last word, an engine that ended would look like one that stands still."""
+        if self._latest is not None:
+            self._show(ended(self._latest))
+
+    def _write_metrics(self) -> None:
+        recording = self.ledger.recording
+        try:
+            with writing(recording.out):
+                write_textfile(recording.metrics, recording.out / METRICS)
+        except PellucidError as error:
+            logs.get_logger("engine").warning("metrics can't be written", code=error.code)
+
+    # The end
 
     def _close(self, state: str) -> None:
         """Mark the run's end; where even that can't be written, the next run finds it open and says so."""
-        tally = self.tally
-        summary = {"scored": tally.scored, "failed": tally.failed, "tiles": tally.tiles, "seconds": tally.seconds}
+        recording, tally = self.ledger.recording, self.ledger.tally
+        seconds = round(time.monotonic() - self.since, 3)
+        summary = {"scored": tally.scored, "failed": tally.failed, "tiles": tally.tiles, "seconds": seconds}
         try:
-            self.worker.records.finish_run(self.worker.run_id, state, summary)
+            recording.records.finish_run(recording.run_id, state, summary)
         except PellucidError as error:
             logs.get_logger("pipeline").error("the run's end could not be recorded", code=error.code)
 
-    def _summary(self, arrivals: Sequence[Arrival], state: str, known: int) -> RunSummary:
+    def _summary(self, engine: Engine, *, completed: bool) -> RunSummary:
+        ledger, tally = self.ledger, self.ledger.tally
         return RunSummary(
-            run_id=self.worker.run_id,
-            completed=state == "completed",
-            scored=self.tally.scored,
-            failed=self.tally.failed,
-            known=known,
-            left=self._waiting(arrivals),
-            tiles=self.tally.tiles,
-            seconds=self.tally.seconds,
+            run_id=ledger.recording.run_id,
+            completed=completed,
+            scored=tally.scored,
+            failed=tally.failed,
+            known=ledger.known,
+            left=_left(ledger.recording.records, ledger.wanted),
+            tiles=tally.tiles,
+            seconds=round(time.monotonic() - self.since, 3),
+            device_busy_share=round(engine.rates.busy_share_run(len(engine.models.devices)), 4),
+            restarts=sum(number for (_, cause), number in engine.crew.restarts.items() if cause != "recycled"),
         )
+
+
+def _left(records: Records, wanted: set[str]) -> int:
+    tasks = records.tasks(keys=wanted) if wanted else []
+    return sum(task.state in {TaskState.QUEUED, TaskState.LEASED} for task in tasks)
 
 
 def _prepare(out: Path, *, synthetic: bool, log_level: str) -> None:

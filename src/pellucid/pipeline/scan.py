@@ -1,44 +1,36 @@
-"""One scan, from its file to a posterior. Nothing here knows of databases, cohorts or policies."""
+"""One scan, from its file to a posterior, without records: the engine with a ledger of one line."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+# ruff: noqa: ARG002 - a ledger is told more than one that holds a single scan needs
+
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.core.errors import PellucidError
 from pellucid.domain.grid import TileGrid
 from pellucid.domain.posterior import Posterior
 from pellucid.domain.quality import Quality
-from pellucid.domain.scan import ScanInfo
-from pellucid.pipeline.errors import NothingReadable, NoTissue, Seen
-from pellucid.slides import (
-    Slide,
-    assess_quality,
-    check_resolution,
-    draw_tiles,
-    draw_tissue,
-    find_tissue,
-    lay_grid,
-    open_slide,
-    read_tiles,
-    render_thumbnail,
-    require_scale,
-    unreadable_measure,
-)
+from pellucid.domain.scan import ScanIdentity, ScanInfo
+from pellucid.engine.checkpoint import read_checkpoint
+from pellucid.engine.config import EngineConfig
+from pellucid.engine.engine import Engine
+from pellucid.engine.ledger import Account, Answer, Work
+from pellucid.engine.messages import ScanFile
+from pellucid.pipeline.interruption import StopRequest
+from pellucid.pipeline.models import models_of
 from pellucid.statistics.posterior import summarise
 from pellucid.statistics.reference import distance
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
-    from pellucid.encoders import TileEncoder
 
-TileProgress = Callable[[int, int], None]
-"""Called with the tiles done and the tiles in all."""
-N_TOP_TILES = 6
+TileProgress = Callable[[int], None]
+"""Called with the number of tiles embedded since the last call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,8 +40,8 @@ class ScoredScan:
     `grid` holds the tiles that could be read, `features` their embeddings `(n_read, dim) float16`; `attention_mean`
     and `attention_sd` are `(n_read,) float32` over the passes. `n_tiles` counts the unreadable ones too. `embedding`
     is `(trunk_dim,) float32`, dropout-free; `components` its leading whitened components under the reference, and
-    `distance` how far it lies from the training slides. `seen` are the numbers that monitoring follows. `pictures` are
-    RGB arrays by name; `top_tile_1` is the tile with most attention.
+    `distance` how far it lies from the training slides. `seen` are the numbers that monitoring follows, `seconds` the
+    time by stage. `pictures` are PNG files by name; `top_tile_1` is the tile with most attention.
     """
 
     info: ScanInfo
@@ -65,140 +57,133 @@ class ScoredScan:
     components: tuple[float, ...]
     distance: float
     seen: dict[str, float]
-    pictures: dict[str, NDArray[np.uint8]]
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds spent by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to the stage's."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+    seconds: dict[str, float]
+    pictures: dict[str, bytes]
 
 
 def score(
-    path: Path | str,
-    bundle: "Bundle",
-    *,
-    mpp: float | None = None,
-    progress: TileProgress | None = None,
-    watch: Stopwatch | None = None,
+    path: Path | str, bundle: "Bundle", *, mpp: float | None = None, progress: TileProgress | None = None
 ) -> ScoredScan:
     """Score one slide under a model bundle.
 
-    Memory holds one batch of tiles and the features, never the slide.
+    Starts the engine's processes for it, which takes some seconds; many slides are the business of `pellucid run`.
 
     Args:
         path: a slide file.
         bundle: a verified bundle.
         mpp: um/px of level 0 where the file doesn't say or says an absurd value.
-        progress: called after each batch with (tiles done, tiles in all).
-        watch: collects the seconds by stage.
+        progress: called as tiles are embedded.
 
     Raises:
         PellucidError: the slide can't be opened, has no usable scale, is too coarse, holds no tissue, can't be
             decoded, or gives features that aren't finite; each is its own subclass with its own code.
     """
-    from pellucid.uncertainty import run_passes
+    with tempfile.TemporaryDirectory(prefix="pellucid-") as folder:
+        ledger = _OneLine(Path(path), mpp, bundle)
+        Engine(
+            models_of(bundle),
+            EngineConfig(checkpoints=Path(folder)),
+            ledger,
+            events=_Quiet(progress or (lambda _number: None)),
+            stop=StopRequest(),
+        ).run()
+    if ledger.error is not None:
+        raise ledger.error
+    if ledger.scored is None:
+        raise KeyboardInterrupt
+    return ledger.scored
 
-    watch = watch or Stopwatch()
-    with watch.stage("open"):
-        slide = open_slide(path, mpp=mpp)
-    with slide:
-        with watch.stage("open"):
-            scale = require_scale(slide.info)
-            check_resolution(scale, mpp=bundle.spec.mpp, tolerance=bundle.spec.mpp_tolerance)
-        with watch.stage("tissue"):
-            tissue = find_tissue(slide)
-            grid = lay_grid(slide.info, tissue, tile_px=bundle.spec.tile_px, mpp=bundle.spec.mpp)
-        with watch.stage("quality"):
-            report = assess_quality(slide, tissue, grid)
-            thumbnail = render_thumbnail(slide)
-            pictures = {"thumbnail": thumbnail, "tissue": draw_tissue(thumbnail, tissue), **report.pictures}
-        seen = Seen(info=slide.info, quality=report.quality, features=report.features, pictures=pictures)
-        if len(grid) == 0:
-            raise NoTissue("No tile of the scan holds enough tissue to answer from.").having(seen)
-        features, readable = _encode(slide, grid, bundle.load_encoder(), progress, watch)
-        pictures["tiles"] = draw_tiles(thumbnail, slide.info, grid, readable)
-        n_unreadable = len(grid) - len(features)
-        measure = unreadable_measure(n_unreadable, len(grid))
-        quality = Quality(measures=(*report.quality.measures, measure))
-        if len(features) == 0:
-            error = NothingReadable(f"None of the scan's {len(grid)} tissue tiles could be decoded.")
-            raise error.having(replace(seen, quality=quality, n_tiles=len(grid), n_unreadable=n_unreadable))
-        read = _subset(grid, np.flatnonzero(readable))
-        with watch.stage("passes"):
-            passes = run_passes(
-                bundle.load_head(), features, model=bundle.model_digest, n_passes=bundle.calibration.n_passes
-            )
-            posterior = summarise(
-                passes.logits, temperature=bundle.calibration.temperature, n_scans=1, level=bundle.calibration.level
-            )
-            away, components = distance(bundle.reference, passes.embedding)
-        with watch.stage("artefacts"):
-            pictures |= _top_tiles(slide, read, passes.attention_mean)
+
+class _OneLine:
+    """A ledger of one scan, whose answer stays in memory."""
+
+    def __init__(self, path: Path, mpp: float | None, bundle: "Bundle") -> None:
+        self._bundle = bundle
+        file = ScanFile(path=path, mpp=mpp, mpp_detail="override", fingerprint=None)
+        self._work: Work | None = Work(key="0" * 64, name=path.name, scan="0" * 64, file=file)
+        self.scored: ScoredScan | None = None
+        self.error: PellucidError | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self._work is None
+
+    def claim(self) -> Work | None:
+        work, self._work = self._work, None
+        return work
+
+    def answered(self, work: Work, answer: Answer) -> None:
+        self.scored = scored_scan(answer, self._bundle)
+
+    def unanswered(self, work: Work, error: PellucidError, account: Account) -> None:
+        self.error = error
+
+    def quarantined(self, work: Work, cause: str, account: Account) -> None:
+        from pellucid.pipeline.errors import ScanQuarantined
+
+        self.error = ScanQuarantined(cause)
+
+    def to_identify(self) -> Path | None:
+        return None
+
+    def identified(self, path: Path, identity: ScanIdentity, fingerprint: str) -> None:
+        raise AssertionError("nothing was to be identified")
+
+    def unidentified(self, path: Path, error: PellucidError) -> None:
+        raise AssertionError("nothing was to be identified")
+
+    def keep(self, works: Sequence[Work], progressed: Collection[str]) -> set[str]:
+        return set()
+
+    def release(self, work: Work) -> None:
+        pass
+
+    def tick(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """Events of an engine that only tell of tiles."""
+
+    told: TileProgress
+
+    def started(self, scan: str) -> None:
+        pass
+
+    def tiles(self, number: int) -> None:
+        self.told(number)
+
+    def paused(self, because: PellucidError | None) -> None:
+        pass
+
+    def beat(self, engine: Engine) -> None:
+        pass
+
+
+def scored_scan(answer: Answer, bundle: "Bundle") -> ScoredScan:
+    """The answer under a bundle's calibration and reference."""
+    if answer.passes is None:
+        raise ValueError("the engine ended with embeddings")
+    passes = answer.passes
+    features, _ = read_checkpoint(answer.embeddings)
+    away, components = distance(bundle.reference, passes.embedding)
     return ScoredScan(
-        info=slide.info,
-        quality=quality,
-        posterior=posterior,
-        grid=read,
+        info=answer.seen.info,
+        quality=answer.seen.quality,
+        posterior=summarise(
+            passes.logits, temperature=bundle.calibration.temperature, n_scans=1, level=bundle.calibration.level
+        ),
+        grid=answer.grid,
         features=features,
-        n_tiles=len(grid),
-        n_unreadable=n_unreadable,
+        n_tiles=answer.seen.n_tiles,
+        n_unreadable=answer.seen.n_unreadable,
         attention_mean=passes.attention_mean,
         attention_sd=passes.attention_sd,
         embedding=passes.embedding,
         components=tuple(float(value) for value in components),
         distance=away,
-        seen=report.features,
-        pictures=pictures,
+        seen=dict(answer.seen.features),
+        seconds=answer.seconds,
+        pictures=answer.seen.pictures,
     )
-
-
-def _subset(grid: TileGrid, index: NDArray[np.intp]) -> TileGrid:
-    return replace(grid, coords=grid.coords[index], tissue_fraction=grid.tissue_fraction[index])
-
-
-def _top_tiles(slide: Slide, grid: TileGrid, attention: NDArray[np.float32]) -> dict[str, NDArray[np.uint8]]:
-    """The tiles with most attention, most first."""
-    order = np.argsort(-attention, kind="stable")[:N_TOP_TILES]
-    batches = read_tiles(slide, _subset(grid, order), batch_size=N_TOP_TILES)
-    return {
-        f"top_tile_{rank + 1}": pixels.copy()
-        for batch in batches
-        for rank, pixels, readable in zip(batch.index, batch.pixels, batch.readable, strict=True)
-        if readable
-    }
-
-
-def _encode(
-    slide: Slide, grid: TileGrid, encoder: "TileEncoder", progress: TileProgress | None, watch: Stopwatch
-) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-    """Features of the tiles that could be read, `(n_read, dim) float16`, and which these are, `(n_tiles,) bool`."""
-    from pellucid.encoders.bag import half_features
-
-    features = np.zeros((len(grid), encoder.spec.dim), np.float16)
-    readable = np.zeros(len(grid), bool)
-    batches = read_tiles(slide, grid, batch_size=encoder.spec.batch_size)
-    done = 0
-    while True:
-        with watch.stage("read"):
-            batch = next(batches, None)
-        if batch is None:
-            return features[readable], readable
-        with watch.stage("encode"):
-            index = batch.index[batch.readable]
-            if len(index):
-                features[index] = half_features(encoder.encode(batch.pixels[batch.readable]))
-            readable[index] = True
-        done += len(batch.index)
-        if progress is not None:
-            progress(done, len(grid))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from pellucid.records.errors import (
     HeadMalformed,
     LeaseLost,
+    Quarantined,
     RecordsDamaged,
     RecordsLocked,
     RecordsNewer,
@@ -18,16 +19,23 @@ from pellucid.records.errors import (
     WorkerDied,
 )
 from pellucid.records.owners import is_dead, process_owner
+from pellucid.records.task_types import (
+    STAT_PRIORITY,
+    ClaimedTask,
+    EnqueueResult,
+    NewTask,
+    Pause,
+    QueueSummary,
+    Task,
+    TaskState,
+)
 from pellucid.records.types import (
     Action,
     AuditEvent,
     AuditHead,
     AuditProblem,
     AuditReport,
-    ClaimedTask,
-    EnqueueResult,
     IdentityConflict,
-    NewTask,
     PseudonymKind,
     RecordedDecision,
     Run,
@@ -35,8 +43,6 @@ from pellucid.records.types import (
     ScanResult,
     ScanRow,
     Specimen,
-    Task,
-    TaskState,
 )
 from pellucid.records.values import task_key
 
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATABASE_NAME",
     "LIMITS",
+    "STAT_PRIORITY",
     "Action",
     "AuditEvent",
     "AuditHead",
@@ -59,7 +66,10 @@ __all__ = [
     "IdentityConflict",
     "LeaseLost",
     "NewTask",
+    "Pause",
     "PseudonymKind",
+    "Quarantined",
+    "QueueSummary",
     "RecordedDecision",
     "Records",
     "RecordsDamaged",

@@ -13,7 +13,7 @@ from pellucid.records import pseudonyms
 from pellucid.records.chain import GENESIS, leaf_hash
 from pellucid.records.errors import RecordsDamaged, RunUnknown
 from pellucid.records.seals import raw_select, seal_row
-from pellucid.records.tables import audit_event, run, site
+from pellucid.records.tables import audit_event, run
 from pellucid.records.types import Action, AuditEvent, AuditHead
 from pellucid.records.values import to_bytes
 
@@ -54,7 +54,7 @@ class AuditTrail:
         """Append one event within the caller's transaction.
 
         Args:
-            connection: in a transaction that holds the write lock.
+            connection: in a transaction of `Database.write`: under its lock no two events continue the same one.
             action: what happened.
             subject: to what.
             rows: the rows that the transaction wrote; the event holds their seals.
@@ -66,8 +66,6 @@ class AuditTrail:
             ValueUnrecordable: `details` isn't plain JSON with finite numbers.
             RunUnknown: no such run.
         """
-        # SQLite's transaction holds the lock already; other databases take it here, so that numbers have no gap.
-        connection.execute(select(site.c.id).with_for_update())
         head = read_head(connection)
         seq = head.seq + 1
         prev = bytes.fromhex(head.leaf)

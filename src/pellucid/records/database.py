@@ -1,96 +1,49 @@
-"""The one way to the database: transactions that lock when they begin, and its errors with codes."""
+"""The one way to the database: transactions of three kinds, on SQLite and PostgreSQL alike."""
 
 import contextlib
-import sqlite3
 import time
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import (
-    URL,
-    Column,
-    ColumnElement,
-    Connection,
-    Engine,
-    Float,
-    RowMapping,
-    Select,
-    create_engine,
-    event,
-    make_url,
-    true,
-)
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import URL, Column, ColumnElement, Connection, Engine, RowMapping, Select, Table, true
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from pellucid.core.errors import PellucidError, StorageFull
-from pellucid.records.errors import RecordsDamaged, RecordsLocked, RecordsRefused, RecordsUnavailable
+from pellucid.records.addresses import describe, is_file
+from pellucid.records.backends import BEGIN, WRITE_LOCK, open_postgres, open_sqlite
+from pellucid.records.driver_errors import coded_errors
+from pellucid.records.errors import RecordsDamaged, RecordsLocked
 
-_BEGIN = "pellucid_begin"
-_KEYS_AT_ONCE = 10_000  # SQLite takes 32,766 parameters in a statement
-_SHM_SIZE = 4874  # SQLITE_IOERR_SHMSIZE: the index of the write-ahead log could not be grown
-_FULL = {sqlite3.SQLITE_FULL}
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_CLOSED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-class database_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
-    """Seconds since 1970 by the database's clock, the only clock that leases are measured with."""
-
-    type = Float()
-    inherit_cache = True
-
-
-@compiles(database_now, "sqlite")
-def _sqlite_now(_element: Any, _compiler: Any, **_options: Any) -> str:
-    return "((julianday('now') - 2440587.5) * 86400.0)"
-
-
-@compiles(database_now)
-def _standard_now(_element: Any, _compiler: Any, **_options: Any) -> str:
-    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
-
-
-def resolve_url(url_or_path: str | Path) -> URL:
-    """The SQLAlchemy URL of a path, or of what already is a URL.
-
-    Raises:
-        RecordsUnavailable: a malformed URL, a database of another kind, or one in memory.
-    """
-    if isinstance(url_or_path, Path) or "://" not in url_or_path:
-        return URL.create("sqlite", database=str(Path(url_or_path).absolute()))
-    try:
-        url = make_url(url_or_path)
-    except ArgumentError as error:
-        raise RecordsUnavailable("The database address is neither a path nor an SQLAlchemy URL.") from error
-    if url.get_backend_name() != "sqlite":
-        raise RecordsUnavailable(f"Records can't be kept in {url.get_backend_name()}.", remedy="Name an SQLite file.")
-    if url.database in (None, "", ":memory:"):
-        raise RecordsUnavailable("Records need a file; several processes share them.", remedy="Name an SQLite file.")
-    return url
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_KEYS_AT_ONCE = 10_000  # SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535
 
 
 class Database:
-    """An engine with its two kinds of transaction.
+    """An engine with its kinds of transaction.
 
     Args:
-        url: of an SQLite file.
+        url: as `resolve_url` gives it.
         busy_timeout_s: how long to wait for another process's transaction.
     """
 
     def __init__(self, url: URL, *, busy_timeout_s: float = 60.0) -> None:
-        self.name = str(url.database)
+        self.name = describe(url)
+        self.is_file = is_file(url)
         self._timeout_s = busy_timeout_s
-        self.engine = _create_engine(url, busy_timeout_s)
-        self._writer = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        if self.is_file:
+            self.engine = open_sqlite(url, busy_timeout_s)
+            self._reader = self._begun_with("BEGIN")
+            self._writer = self._row_writer = self._begun_with("BEGIN IMMEDIATE")
+        else:
+            self.engine = open_postgres(url, busy_timeout_s)
+            self._reader = self._begun_with(_SNAPSHOT)
+            self._writer = self._begun_with(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+            self._row_writer = self._begun_with(None)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database throughout and changes nothing."""
-        with coded_errors(self.name), self.engine.connect() as connection:
+        with coded_errors(self.name), self._reader.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -107,14 +60,48 @@ class Database:
         with coded_errors(self.name), self._writer.begin() as connection:
             yield connection
 
+    @contextlib.contextmanager
+    def write_rows(self) -> Iterator[Connection]:
+        """A transaction that locks only the rows it changes; on SQLite, where there is one lock, as `write`.
+
+        For changes that append no audit event and rest on nothing but those rows: taking and keeping tasks.
+
+        Raises:
+            RecordsLocked: a row was not to be had within the waiting time.
+            StorageFull: the disk is full.
+        """
+        with coded_errors(self.name), self._row_writer.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def migration(self) -> Iterator[Connection]:
+        """As `write`, for changes of the schema.
+
+        SQLite changes a table's rules by building the table anew, which foreign keys forbid; they are checked at
+        the end instead.
+        """
+        with coded_errors(self.name), self._writer.connect() as connection:
+            if not self.is_file:
+                with connection.begin():
+                    yield connection
+                return
+            self._check_foreign_keys(connection, "OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                        raise RecordsDamaged(f"{self.name} has rows that tell of others which are gone.")
+            finally:
+                self._check_foreign_keys(connection, "ON")
+
     def enable_log(self) -> None:
         """Keep a write-ahead log, a property of the file: readers and the one writer then don't wait for each other.
 
         The switch ignores SQLite's own waiting time, so that two processes that create the same file at once
-        must wait here.
+        must wait here. A server keeps such a log anyway.
         """
         deadline = time.monotonic() + self._timeout_s
-        while True:
+        while self.is_file:
             try:
                 with coded_errors(self.name):
                     self._set_journal()
@@ -128,6 +115,14 @@ class Database:
         # Past SQLAlchemy, which would begin a transaction, within which the mode can't be set.
         with contextlib.closing(self.engine.raw_connection()) as connection:
             connection.cursor().execute("PRAGMA journal_mode = WAL")
+
+    def _begun_with(self, statement: str | None) -> Engine:
+        """The engine, with that statement at the start of each transaction."""
+        return self.engine.execution_options(**{BEGIN: statement})
+
+    def _check_foreign_keys(self, connection: Connection, switch: str) -> None:
+        # Past SQLAlchemy too: within a transaction the switch does nothing.
+        connection.connection.cursor().execute(f"PRAGMA foreign_keys = {switch}")
 
     def close(self) -> None:
         """Close every connection."""
@@ -155,45 +150,9 @@ def read_by_keys(
     ]
 
 
-def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        # The driver's own BEGIN is a deferred one, and missing before SELECT and DDL: SQLAlchemy begins instead.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
-
-    return engine
-
-
-@contextlib.contextmanager
-def coded_errors(name: str) -> Iterator[None]:
-    """Turn the driver's errors into coded ones; let all else pass."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise _coded(error.orig, name) from error
-    except sqlite3.Error as error:  # as a connection is opened, before SQLAlchemy wraps what it raises
-        raise _coded(error, name) from error
-
-
-def _coded(error: BaseException | None, name: str) -> PellucidError:
-    extended = getattr(error, "sqlite_errorcode", 0)
-    primary = extended & 0xFF
-    if primary in _FULL or extended == _SHM_SIZE:
-        return StorageFull(f"No space is left to write {name}.")
-    if primary in _BUSY:
-        return RecordsLocked(f"{name} is held by another process.")
-    if primary in _CLOSED:
-        return RecordsUnavailable(f"{name} can't be opened, read or written: {error}.")
-    if primary in _DAMAGED:
-        return RecordsDamaged(f"{name} can't be read: {error}.")
-    return RecordsRefused(f"{name} refused a change: {error}.")
+def upsert(connection: Connection, table: Table, values: Mapping[str, Any], *, key: str) -> None:
+    """Insert a row, or write over the one whose `key` column is the same."""
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    statement = insert(table).values(dict(values))
+    others = {name: value for name, value in values.items() if name != key}
+    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=others))

@@ -7,7 +7,7 @@ class RecordsUnavailable(PellucidError):
     """The records can't be opened: no file, no permission, or no database that this version can use."""
 
     code = "PEL-RECORD-001"
-    remedy = "Check the path and that its folder can be written to, on a local disk."
+    remedy = "Check the path and that its folder can be written to, on a local disk; or that the server can be reached."
 
 
 class RecordsNewer(PellucidError):
@@ -32,10 +32,10 @@ class RecordsLocked(PellucidError):
 
 
 class RecordsDamaged(PellucidError):
-    """The file is no SQLite database, or its pages are damaged."""
+    """The database is none that can be read, or its pages are damaged."""
 
     code = "PEL-RECORD-005"
-    remedy = "Restore the file from a backup and run `pellucid audit verify`."
+    remedy = "Restore it from a backup and run `pellucid audit verify`."
 
 
 class RecordsRefused(PellucidError):
@@ -81,10 +81,10 @@ class ValueUnrecordable(PellucidError):
 
 
 class WorkerDied(PellucidError):
-    """Every attempt at a task ended with the death of its worker."""
+    """Each process that worked on a task, and on nothing else, died: the task is quarantined."""
 
     code = "PEL-RECORD-012"
-    remedy = "Look at the scan and the worker's log (memory?); then retry the failed tasks."
+    remedy = "Look at the scan and the worker's log (memory?); then requeue the task."
 
 
 class HeadMalformed(PellucidError):
@@ -92,3 +92,10 @@ class HeadMalformed(PellucidError):
 
     code = "PEL-RECORD-013"
     remedy = "Give the head as `pellucid audit verify` printed it: a number, a colon and 64 hexadecimal digits."
+
+
+class Quarantined(PellucidError):
+    """A task was taken out of the queue: it ended the processes that worked on it, or a person said so."""
+
+    code = "PEL-RECORD-014"
+    remedy = "Look at the scan and at the cause that is recorded with the task; then requeue it."

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, select
 from pellucid.core.clock import utc_now
 from pellucid.core.files import storage_errors
 from pellucid.records import schema
+from pellucid.records.addresses import is_file, resolve_url
 from pellucid.records.audit import AuditTrail, Subject
-from pellucid.records.database import Database, resolve_url
+from pellucid.records.database import Database
 from pellucid.records.errors import RecordsDamaged, RecordsUnavailable
 from pellucid.records.owners import process_owner
 from pellucid.records.records import Records
@@ -29,17 +30,18 @@ def open_records(
 ) -> Records:
     """Open records, made and brought up to the current schema where needed.
 
-    The file lies on a local disk: SQLite's locks and its write-ahead log don't hold on network file systems.
+    A file lies on a local disk: SQLite's locks and its write-ahead log don't hold on network file systems. Processes
+    of several machines share a PostgreSQL database, which must exist and be empty at first.
 
     Args:
-        url_or_path: an SQLite file, or its SQLAlchemy URL.
+        url_or_path: an SQLite file, its SQLAlchemy URL, or `postgresql://user@host/database`.
         create: make the file and migrate it; where False, a missing file or an older schema is an error and nothing
             is changed.
         actor: who acts, for the audit trail; this process where omitted.
         busy_timeout_s: how long to wait for another process's transaction.
 
     Raises:
-        RecordsUnavailable: no such file, no permission, or something else than records.
+        RecordsUnavailable: no such file or server, no permission, or something else than records.
         RecordsNewer: the schema is newer than this software.
         RecordsOlder: the schema is older and may not be changed.
         RecordsDamaged: the file is no database, or is damaged.
@@ -47,11 +49,8 @@ def open_records(
         StorageFull: the disk is full.
     """
     url = resolve_url(url_or_path)
-    path = Path(str(url.database))
-    if create:
-        _create_file(path)
-    elif not path.is_file():
-        raise RecordsUnavailable(f"There are no records at {path}.")
+    if is_file(url):
+        _find_file(Path(str(url.database)), create=create)
     database = Database(url, busy_timeout_s=busy_timeout_s)
     acting = actor or f"software:{process_owner()}"
     try:
@@ -62,11 +61,18 @@ def open_records(
             schema.require_head(connection)
             trail = _read_trail(connection, acting)
         if create and not trail.salt:
-            raise RecordsDamaged(f"{path} has lost the row that identifies its site.")
+            raise RecordsDamaged(f"{database.name} has lost the row that identifies its site.")
     except BaseException:
         database.close()
         raise
     return Records(database, trail)
+
+
+def _find_file(path: Path, *, create: bool) -> None:
+    if create:
+        _create_file(path)
+    elif not path.is_file():
+        raise RecordsUnavailable(f"There are no records at {path}.")
 
 
 def _create_file(path: Path) -> None:
@@ -86,7 +92,7 @@ def _bring_up_to_date(database: Database, actor: str) -> None:
     with database.read() as connection:
         if schema.current_revision(connection) == schema.REVISIONS[-1]:
             return
-    with database.write() as connection:
+    with database.migration() as connection:
         schema.migrate(connection)
         if connection.execute(select(site.c.id)).first() is None:
             _create_site(connection, actor)

@@ -16,6 +16,11 @@ def process_owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{_UNKNOWN if stat is None else _start(stat)}"
 
 
+def range_here() -> tuple[str, str]:
+    """The owners of this machine as texts: from the first on, and before the second."""
+    return f"{socket.gethostname()}:", f"{socket.gethostname()};"  # the semicolon follows the colon
+
+
 def is_dead(owner: str) -> bool:
     """Whether the owner was a process of this machine that ended; False where that can't be known."""
     place, _, start = owner.rpartition(":")

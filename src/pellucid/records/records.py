@@ -1,28 +1,22 @@
 """The records of a site: what rooms above this floor see of the database."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from pellucid.domain.decision import Decision, Versions
 from pellucid.domain.observation import Observation
-from pellucid.domain.posterior import Posterior
-from pellucid.domain.quality import Quality
-from pellucid.domain.reasons import Finding
-from pellucid.domain.scan import ScanInfo
-from pellucid.records import audit, decisions, outcomes, pseudonyms, queue, results, runs, specimens, verification
-from pellucid.records.audit import AuditTrail, Subject
-from pellucid.records.database import Database
+from pellucid.domain.scan import ScanIdentity
+from pellucid.records import audit, decisions, known_files, pseudonyms, results, runs, specimens, verification
+from pellucid.records.audit import Subject
 from pellucid.records.errors import SpecimenUnknown, ValueUnrecordable
+from pellucid.records.queue_records import QueueRecords
 from pellucid.records.types import (
     Action,
     AuditEvent,
     AuditHead,
     AuditReport,
-    ClaimedTask,
-    EnqueueResult,
     IdentityConflict,
-    NewTask,
     PseudonymKind,
     RecordedDecision,
     Run,
@@ -30,22 +24,16 @@ from pellucid.records.types import (
     ScanResult,
     ScanRow,
     Specimen,
-    Task,
-    TaskState,
 )
 
 
-class Records:
+class Records(QueueRecords):
     """One open database. Each method is one transaction: it happens as a whole or not at all.
 
     Safe for several threads and processes; not to be carried across a fork. Any writing method raises `StorageFull`,
     `RecordsLocked`, `RecordsDamaged` or `RecordsUnavailable` where the database can't be written. Made by
     `open_records`.
     """
-
-    def __init__(self, database: Database, trail: AuditTrail) -> None:
-        self._database = database
-        self._trail = trail
 
     def __enter__(self) -> Self:
         return self
@@ -124,9 +112,27 @@ class Records:
     # Specimens and scans
 
     def register_specimen(
-        self, specimen: str, case: str, patient: str, expected_scans: Sequence[str], strata: Mapping[str, str]
+        self,
+        specimen: str,
+        case: str,
+        patient: str,
+        expected_scans: Sequence[str],
+        strata: Mapping[str, str],
+        *,
+        n_expected: int | None = None,
+        wait_s: float | None = None,
     ) -> None:
-        """Record a specimen; `expected_scans` are the task keys its decision waits for, replacing earlier ones.
+        """Record a specimen, and what its decision waits for in the place of what was said earlier.
+
+        Args:
+            specimen: its name.
+            case: the case it belongs to.
+            patient: whose it is.
+            expected_scans: the task keys of its scans that are known.
+            strata: groups that it is counted in.
+            n_expected: how many scans will come in all; those known are all where omitted.
+            wait_s: how many seconds the missing ones are waited for, counted from the specimen's first registration
+                by the database's clock; for ever where omitted.
 
         Raises:
             SpecimenConflict: it is known under another case or patient.
@@ -140,7 +146,14 @@ class Records:
                 patient=patient,
                 expected=expected_scans,
                 strata=strata,
+                n_expected=n_expected,
+                wait_s=wait_s,
             )
+
+    def waiting_specimens(self) -> list[Specimen]:
+        """Specimens of which fewer scans are known than will come, in the order of their registration."""
+        with self._database.read() as connection:
+            return specimens.read(connection, waiting_only=True)
 
     def specimens(self) -> list[Specimen]:
         """All specimens in the order of their registration."""
@@ -183,145 +196,15 @@ class Records:
         with self._database.read() as connection:
             return specimens.conflicts(connection, digest=digest)
 
-    # Tasks
-
-    def enqueue(
-        self, tasks: Sequence[NewTask], *, run_id: str | None = None, retry_failed: bool = False
-    ) -> EnqueueResult:
-        """Add tasks whose key is new; one that is done stays done, one that waits gets the new payload and priority.
-
-        Leases of dead workers are taken back first, so that what an interrupted run had begun is queued again.
-
-        Args:
-            tasks: what to do; several with one key count once, the last.
-            run_id: the run that asks, kept on the task.
-            retry_failed: queue failed ones again.
-
-        Raises:
-            SpecimenUnknown: a task's specimen was never registered.
-            RunUnknown: the run was never started.
-        """
-        with self._database.write() as connection:
-            specimens.require(connection, [task.specimen for task in tasks])
-            if run_id is not None:
-                runs.require(connection, run_id)
-            result, given_up = queue.enqueue(connection, tasks, run_id=run_id, retry_failed=retry_failed)
-            outcomes.give_up(connection, self._trail, given_up)
-        return result
-
-    def claim(self, owner: str, *, lease_s: float = 120, lane: str | None = None) -> ClaimedTask | None:
-        """Take the queued task of highest priority, the oldest among equals; None where none is queued.
-
-        Expired leases, and at once those of dead processes of this machine, are taken back first; a task whose worker
-        died at each of its attempts fails with `PEL-RECORD-012`.
-
-        Args:
-            owner: `process_owner()`.
-            lease_s: seconds until others may take the task, by the database's clock.
-            lane: only tasks of this lane; of any where omitted.
-        """
-        with self._database.write() as connection:
-            _, given_up = queue.reclaim(connection)
-            outcomes.give_up(connection, self._trail, given_up)
-            return queue.claim(connection, owner, lease_s=lease_s, lane=lane)
-
-    def extend(self, task: ClaimedTask, lease_s: float = 120) -> bool:
-        """Prolong the lease from now on; False where it was lost."""
-        with self._database.write() as connection:
-            return queue.extend(connection, task, lease_s)
-
-    def release(self, task: ClaimedTask) -> bool:
-        """Put the task back as if it had not been claimed; False where the lease was lost."""
-        with self._database.write() as connection:
-            return queue.release(connection, task)
-
-    def complete(
-        self,
-        task: ClaimedTask,
-        *,
-        observation: Observation,
-        logits: Sequence[float] = (),
-        posterior: Posterior | None = None,
-        quality: Quality | None = None,
-        info: ScanInfo | None = None,
-        findings: Sequence[Finding] = (),
-        n_tiles: int | None = None,
-        n_unreadable: int = 0,
-        artefacts: Mapping[str, str] | None = None,
-    ) -> None:
-        """Record a task's answer, its observation, the task as done and the audit event, in one transaction.
-
-        Args:
-            task: as claimed.
-            observation: what was seen; its run must have been started.
-            logits: raw logits of each pass, `(passes,)`.
-            posterior: None for a scan that gave no answer.
-            quality: the scan's quality.
-            info: what the scan says of itself.
-            findings: the reasons found on this scan.
-            n_tiles: tiles on tissue; the observation's where omitted.
-            n_unreadable: how many of them could not be read.
-            artefacts: file relative to the run's folder -> SHA-256.
-
-        Raises:
-            LeaseLost: another worker has the task, or it is finished; nothing is written.
-            RunUnknown: the observation's run was never started.
-            ValueUnrecordable: a number isn't finite.
-        """
-        answer = results.Answer(
-            logits=logits,
-            posterior=posterior,
-            quality=quality,
-            info=info,
-            findings=findings,
-            n_tiles=observation.n_tiles if n_tiles is None else n_tiles,
-            n_unreadable=n_unreadable,
-            artefacts=artefacts or {},
-        )
-        with self._database.write() as connection:
-            outcomes.complete(connection, self._trail, task, observation, answer)
-
-    def fail(self, task: ClaimedTask, *, code: str, message: str, observation: Observation | None = None) -> None:
-        """Record that a task failed, with what was observed, and the audit event, in one transaction.
-
-        Raises:
-            LeaseLost: another worker has the task, or it is finished; nothing is written.
-            RunUnknown: the observation's run was never started.
-        """
-        with self._database.write() as connection:
-            outcomes.fail(connection, self._trail, task, code=code, message=message, observation=observation)
-
-    def retry_failed(
-        self, *, keys: Collection[str] | None = None, of_run: str | None = None, run_id: str | None = None
-    ) -> int:
-        """Queue failed tasks again, their attempts counted anew; their number.
-
-        Args:
-            keys: only these.
-            of_run: only those that this run asked for last.
-            run_id: the run that asks for them now.
-
-        Raises:
-            RunUnknown: the run that asks was never started.
-        """
-        with self._database.write() as connection:
-            return outcomes.retry(connection, self._trail, keys=keys, of_run=of_run, run_id=run_id)
-
-    def tasks(
-        self,
-        *,
-        keys: Collection[str] | None = None,
-        specimen: str | None = None,
-        state: TaskState | None = None,
-    ) -> list[Task]:
-        """Tasks in the order of their creation: those that match all that is given."""
+    def known_identity(self, path: str, fingerprint: str) -> ScanIdentity | None:
+        """What the file's bytes were when they were last hashed; None where it is unknown or changed since."""
         with self._database.read() as connection:
-            return queue.read_tasks(connection, keys=keys, specimen=specimen, state=state)
+            return known_files.find(connection, path, fingerprint)
 
-    def counts(self, *, lane: str | None = None) -> dict[TaskState, int]:
-        """How many tasks are in each state; every state has a number."""
-        with self._database.read() as connection:
-            return queue.count_states(connection, lane=lane)
+    def remember_identity(self, path: str, fingerprint: str, identity: ScanIdentity) -> None:
+        """Keep what the file's bytes are, in the place of what was known of the path."""
+        with self._database.write_rows() as connection:
+            known_files.remember(connection, path, fingerprint, identity)
 
     # Results
 

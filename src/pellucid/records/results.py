@@ -19,7 +19,8 @@ from pellucid.records.database import read_by_keys
 from pellucid.records.tables import observation as observations
 from pellucid.records.tables import run as runs
 from pellucid.records.tables import scan_result as results
-from pellucid.records.types import ClaimedTask, ScanResult
+from pellucid.records.task_types import ClaimedTask
+from pellucid.records.types import ScanResult
 from pellucid.records.values import from_text, pack_floats, to_text, unpack_floats
 
 

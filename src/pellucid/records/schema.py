@@ -4,7 +4,7 @@ from sqlalchemy import Connection, inspect, text
 
 from pellucid.records.errors import RecordsNewer, RecordsOlder, RecordsUnavailable
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of the schema, oldest first; the last one is what this software works with."""
 
 

@@ -1,11 +1,14 @@
 """Specimens and the scans filed under them; one scan under two cases is an identity conflict."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, func, select, text, update
 
 from pellucid.core.clock import utc_now
 from pellucid.records.audit import AuditTrail, Subject
+from pellucid.records.clock import database_now, read_clock
+from pellucid.records.database import read_by_keys
 from pellucid.records.errors import SpecimenConflict, SpecimenUnknown
 from pellucid.records.tables import scan as scans
 from pellucid.records.tables import specimen as specimens
@@ -22,6 +25,8 @@ def register(
     patient: str,
     expected: Sequence[str],
     strata: Mapping[str, str],
+    n_expected: int | None,
+    wait_s: float | None,
 ) -> None:
     """Record a specimen, or what is expected of it from now on.
 
@@ -31,9 +36,10 @@ def register(
     known = connection.execute(select(specimens).where(specimens.c.specimen == specimen)).mappings().first()
     if known is not None and (known["case_name"], known["patient"]) != (case, patient):
         raise SpecimenConflict(f"Specimen {specimen} is already registered under another case or patient.")
-    content = {
+    content: dict[str, Any] = {
         "strata": to_text(dict(strata), what="strata"),
         "expected": to_text(sorted(set(expected)), what="expected scans"),
+        **_waiting(connection, known, n_named=len(set(expected)), n_expected=n_expected, wait_s=wait_s),
     }
     if known is not None and all(known[name] == value for name, value in content.items()):
         return
@@ -45,14 +51,34 @@ def register(
         connection.execute(update(specimens).where(specimens.c.id == row_id).values(content))
     subject = trail.specimen(connection, specimen)
     details = {"expected": len(set(expected)), "strata": sorted(strata)}
+    if n_expected is not None:
+        details["in_all"] = n_expected
     trail.append(connection, Action.SPECIMEN_REGISTER, subject, rows=[(specimens, row_id)], details=details)
 
 
-def read(connection: Connection, specimen: str | None = None) -> list[Specimen]:
-    """All specimens in the order of their registration, or the one named."""
-    query = select(specimens).order_by(specimens.c.id)
+def _waiting(
+    connection: Connection, known: RowMapping | None, *, n_named: int, n_expected: int | None, wait_s: float | None
+) -> dict[str, Any]:
+    """The columns that say how many scans will come and until when they are waited for."""
+    wait_from = None if known is None else known["wait_from"]
+    if wait_from is None and not (known is not None and n_expected is None and wait_s is None):
+        wait_from = read_clock(connection)
+    missing = 0 if n_expected is None else n_expected - n_named
+    return {
+        "n_expected": n_expected,
+        "n_missing": missing if missing > 0 else None,
+        "wait_from": wait_from,
+        "deadline": None if wait_s is None or wait_from is None else wait_from + wait_s,
+    }
+
+
+def read(connection: Connection, specimen: str | None = None, *, waiting_only: bool = False) -> list[Specimen]:
+    """All specimens in the order of their registration, the one named, or those of which scans are still missing."""
+    query = select(specimens, database_now().label("now")).order_by(specimens.c.id)
     if specimen is not None:
         query = query.where(specimens.c.specimen == specimen)
+    if waiting_only:
+        query = query.where(text("n_missing > 0"))  # as the partial index has it
     return [_specimen(row) for row in connection.execute(query).mappings()]
 
 
@@ -62,9 +88,10 @@ def require(connection: Connection, names: Sequence[str]) -> None:
     Raises:
         SpecimenUnknown: one was not.
     """
-    for name in sorted(set(names)):
-        if connection.execute(select(specimens.c.id).where(specimens.c.specimen == name)).first() is None:
-            raise SpecimenUnknown(f"Specimen {name} was never registered in these records.")
+    query = select(specimens.c.specimen)
+    known = {row["specimen"] for row in read_by_keys(connection, query, specimens.c.specimen, set(names))}
+    for name in sorted(set(names) - known):
+        raise SpecimenUnknown(f"Specimen {name} was never registered in these records.")
 
 
 def register_scan(connection: Connection, trail: AuditTrail, scan: ScanRow) -> IdentityConflict | None:
@@ -156,6 +183,9 @@ def _specimen(row: RowMapping) -> Specimen:
         patient=row["patient"],
         strata=from_text(row["strata"]),
         expected=tuple(from_text(row["expected"])),
+        n_expected=row["n_expected"],
+        deadline=row["deadline"],
+        overdue=row["n_missing"] is not None and row["deadline"] is not None and row["now"] > row["deadline"],
     )
 
 

@@ -1,7 +1,6 @@
 """What goes into records and comes out: frozen, plain, without a trace of the database."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -13,15 +12,6 @@ from pellucid.domain.reasons import Finding
 from pellucid.domain.scan import ScanInfo
 
 PseudonymKind = Literal["specimen", "case", "scan"]
-
-
-class TaskState(StrEnum):
-    """Where a task stands; every task ends in `done` or `failed`."""
-
-    QUEUED = "queued"
-    LEASED = "leased"
-    DONE = "done"
-    FAILED = "failed"
 
 
 class RunState(StrEnum):
@@ -44,6 +34,11 @@ class Action(StrEnum):
     SCAN_CONFLICT = "slide.conflict"
     SCAN_WITHDRAW = "slide.withdraw"
     TASK_RETRY = "task.retry"
+    TASK_REQUEUE = "task.requeue"
+    TASK_QUARANTINE = "task.quarantine"
+    TASK_PRIORITISE = "task.prioritise"
+    QUEUE_PAUSE = "queue.pause"
+    QUEUE_RESUME = "queue.resume"
     PREDICT = "predict"
     PREDICT_FAIL = "predict.fail"
     DECIDE = "triage.decide"
@@ -71,13 +66,26 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specimen:
-    """A specimen as registered. `expected` are the keys of the tasks that its decision waits for."""
+    """A specimen as registered. `expected` are the keys of the tasks that its decision waits for.
+
+    `n_expected` says how many scans will come in all, None where those named are all; `deadline` (seconds since 1970,
+    by the database's clock) until when those that are missing are waited for, None for ever. `overdue`: the deadline
+    passed and scans are still missing.
+    """
 
     specimen: str
     case: str
     patient: str
     strata: dict[str, str]
     expected: tuple[str, ...]
+    n_expected: int | None = None
+    deadline: float | None = None
+    overdue: bool = False
+
+    @property
+    def n_missing(self) -> int:
+        """How many scans are still to come."""
+        return max(0, (self.n_expected or 0) - len(self.expected))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,75 +108,6 @@ class IdentityConflict:
     digest: str
     specimens: tuple[str, ...]
     cases: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTask:
-    """Work to be done once.
-
-    `key` is what makes it the same work (see `task_key`); `payload` is plain JSON for whoever does it. A higher
-    `priority` goes first. A `lane` keeps apart tasks that different workers can do, such as those of one model.
-    """
-
-    key: str
-    kind: str
-    specimen: str
-    scan_digest: str | None = None
-    payload: Mapping[str, Any] = field(default_factory=dict)
-    priority: int = 0
-    lane: str = ""
-    max_attempts: int = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnqueueResult:
-    """What became of each key.
-
-    `waiting` are queued or being worked on, `failed` have failed and are left so, `requeued` had failed or had a dead
-    worker.
-    """
-
-    new: tuple[str, ...]
-    known_done: tuple[str, ...]
-    waiting: tuple[str, ...]
-    failed: tuple[str, ...]
-    requeued: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedTask:
-    """A task under lease. `token` fences: it grows with each claim, and only its holder may finish the task."""
-
-    id: int
-    key: str
-    kind: str
-    lane: str
-    specimen: str
-    scan_digest: str | None
-    payload: dict[str, Any]
-    priority: int
-    attempts: int
-    token: int
-    owner: str
-    run: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """A task as it stands. A failed one has the `error_code` and message of its last attempt."""
-
-    key: str
-    kind: str
-    lane: str
-    specimen: str
-    scan_digest: str | None
-    payload: dict[str, Any]
-    priority: int
-    state: TaskState
-    attempts: int
-    run: str | None
-    error_code: str | None
-    error_message: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

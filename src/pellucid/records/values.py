@@ -44,6 +44,11 @@ def _parse_integer(digits: str) -> int | float:
     return number if abs(number) <= _LARGEST_INTEGER else float(digits)
 
 
+def storable(text: str) -> str:
+    """A message as every database can hold it: what came out of a broken file may be no text."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def pack_floats(values: Sequence[float], *, what: str) -> bytes:
     """The bytes of `(n,) float64`, little-endian, whatever the machine.
 

@@ -19,7 +19,15 @@ LIMITS = (
     "everything and computed the hashes anew. Note the head elsewhere and pass it as --expect-head later; signed "
     "checkpoints kept in another place come with a later stage."
 )
-TRIGGERS = ("audit_event_no_delete", "audit_event_no_update", "audit_event_only_append")
+_GUARDS = ("audit_event_no_delete", "audit_event_no_update", "audit_event_only_append")
+TRIGGERS = {"sqlite": _GUARDS, "postgresql": (*_GUARDS, "audit_event_no_truncate")}
+"""The guards of the trail in each kind of database."""
+
+_PRESENT = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_event'",
+    # A trigger that is disabled, or that a session can step around, guards nothing.
+    "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = 'audit_event'::regclass AND tgenabled = 'A'",
+}
 
 _BATCH = 2000
 
@@ -167,8 +175,8 @@ def _check_pseudonyms(connection: Connection, salt: bytes) -> Iterator[AuditProb
 
 
 def _check_triggers(connection: Connection) -> Iterator[AuditProblem]:
-    query = text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_event'")
-    present = set(connection.execute(query).scalars())
-    for name in TRIGGERS:
+    kind = connection.dialect.name
+    present = set(connection.execute(text(_PRESENT[kind])).scalars())
+    for name in TRIGGERS[kind]:
         if name not in present:
             yield AuditProblem(seq=None, kind="trigger_missing", detail=f"The guard {name} of the trail was removed.")

@@ -96,7 +96,7 @@ class Collection:
             scans=tuple(self._scan(tasks[key], results.get(key), gates) for key in filed.expected if key in tasks),
             run=self.facts(run),
             strata=tuple(sorted(filed.strata.items())),
-            expected_scans=len(filed.expected),
+            expected_scans=max(filed.n_expected or 0, len(filed.expected)),
             decision_version=recorded.version,
             decided_at=recorded.at,
             audit_sequence=self._sequences.get((pseudonym, recorded.version)),

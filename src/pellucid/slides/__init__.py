@@ -3,6 +3,7 @@
 Label and macro images, which show a patient's name, never leave this room.
 """
 
+from pellucid.slides.blocks import superblocks
 from pellucid.slides.errors import (
     DimensionsImplausible,
     FileDamaged,
@@ -14,17 +15,18 @@ from pellucid.slides.errors import (
     RegionUnreadable,
     ScaleAbsurd,
     ScaleContradicted,
+    ScaledDecodingUnfit,
     ScaleMissing,
     ScaleTooCoarse,
 )
 from pellucid.slides.grid import lay_grid
 from pellucid.slides.identity import files_of, identify
+from pellucid.slides.opening import open_slide
 from pellucid.slides.pictures import draw_tiles, draw_tissue, render_thumbnail
 from pellucid.slides.protocol import Slide
 from pellucid.slides.quality import QualityLimits, QualityReport, assess_quality, unreadable_measure
-from pellucid.slides.reader import open_slide
 from pellucid.slides.scale import check_resolution, require_scale
-from pellucid.slides.tiles import TileBatch, read_tiles
+from pellucid.slides.tiles import TileBatch, check_decoding, read_tiles, read_tiles_into
 from pellucid.slides.tissue import TileJudgement, TissueMap, TissueParams, find_tissue, judge_image
 
 __all__ = [
@@ -42,12 +44,14 @@ __all__ = [
     "ScaleContradicted",
     "ScaleMissing",
     "ScaleTooCoarse",
+    "ScaledDecodingUnfit",
     "Slide",
     "TileBatch",
     "TileJudgement",
     "TissueMap",
     "TissueParams",
     "assess_quality",
+    "check_decoding",
     "check_resolution",
     "draw_tiles",
     "draw_tissue",
@@ -58,7 +62,9 @@ __all__ = [
     "lay_grid",
     "open_slide",
     "read_tiles",
+    "read_tiles_into",
     "render_thumbnail",
     "require_scale",
+    "superblocks",
     "unreadable_measure",
 ]

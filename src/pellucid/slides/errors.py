@@ -90,3 +90,13 @@ class ScaleTooCoarse(PellucidError):
 
     code = "PEL-SLIDE-012"
     remedy = "Scan the glass at a higher magnification; an override can't add detail."
+
+
+class ScaledDecodingUnfit(PellucidError):
+    """The encoder wants tiles decoded at half scale, which isn't possible for this scan."""
+
+    code = "PEL-SLIDE-013"
+    remedy = (
+        "Use a model whose encoder decodes at full resolution, or export the scan as JPEG-tiled TIFF or SVS "
+        "at half the encoder's um/px."
+    )

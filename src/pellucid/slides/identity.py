@@ -1,80 +1,101 @@
 """Which bytes a scan is."""
 
-import configparser
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pellucid.core.digests import digest_file, digest_json
+from pellucid.core.digests import digest_json
+from pellucid.core.errors import PellucidError
 from pellucid.domain.scan import ScanIdentity
-from pellucid.slides.intake import check_file
+from pellucid.slides.fingerprint import FileChanged, fingerprint
+from pellucid.slides.members import files_of, size_of
 
-_DICOM_HEAD = 1 << 16
-_SERIES_UID = b"\x20\x00\x0e\x00UI"
+__all__ = ["FileUnhashable", "IdentityProgress", "files_of", "identify", "identify_marked", "size_of"]
+
+PROGRESS_BYTES = 64 << 20
+"""Hashed bytes from one call of the progress function to the next."""
+
+_PIECE = 1 << 20
+
+IdentityProgress = Callable[[int], None]
+"""Is told how many bytes are hashed so far."""
 
 
-def identify(path: Path) -> ScanIdentity:
+class FileUnhashable(PellucidError):
+    """The system failed while reading the bytes of a file: a bad disk, a share that went away, an impossible path."""
+
+    code = "PEL-SLIDE-015"
+    remedy = "Check the disk or share that holds the file, then start the same command again: it is looked at anew."
+
+
+def identify(path: Path, progress: IdentityProgress | None = None) -> ScanIdentity:
     """The SHA-256 of a scan's bytes.
 
     A MIRAX scan is its `.mrxs` file and the files of its folder, a VMS or VMU scan its index and the files the index
     names, a DICOM scan all instances of its series in the same folder; their digest is that of the canonical list of
     (name, digest), sorted by name. Where the file that was named lies is no part of it.
 
+    Args:
+        path: the file that names the scan.
+        progress: called after each 64 MiB, so that somebody who watches can tell slow from stuck.
+
     Raises:
         FileMissing, FileForbidden, FileIsFolder, FileEmpty: the file can't be read.
+        FileChanged: it was written to or replaced while it was hashed.
+        FileUnhashable: the system failed while it was read.
     """
-    check_file(path)
+    return identify_marked(path, progress)[0]
+
+
+def identify_marked(path: Path, progress: IdentityProgress | None = None) -> tuple[ScanIdentity, str]:
+    """The scan's identity as `identify` gives it, and the fingerprint of the files that have it.
+
+    Raises:
+        FileMissing, FileForbidden, FileIsFolder, FileEmpty, FileChanged, FileUnhashable: as `identify`.
+    """
+    try:
+        before = fingerprint(path)
+        identity = _hash(path, _Steps(progress))
+        after = fingerprint(path)
+    except FileNotFoundError as error:
+        raise FileChanged("A file of the scan went away while it was hashed.") from error
+    except OSError as error:
+        raise FileUnhashable(f"The file's bytes can't be read: {error.strerror}.") from error
+    except ValueError as error:  # a path that no system call takes, such as one with a null byte
+        raise FileUnhashable("The file's path is none that this system can open.") from error
+    if before != after:
+        raise FileChanged("The file was written to or replaced while it was hashed.")
+    return identity, before
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Counts the bytes of all files of a scan and tells of each 64 MiB."""
+
+    progress: IdentityProgress | None
+    done: int = 0
+    buffer: bytearray = field(default_factory=lambda: bytearray(_PIECE))
+
+    def add(self, n_bytes: int) -> None:
+        before, self.done = self.done, self.done + n_bytes
+        if self.progress is not None and before // PROGRESS_BYTES != self.done // PROGRESS_BYTES:
+            self.progress(self.done)
+
+
+def _hash(path: Path, steps: _Steps) -> ScanIdentity:
     files = files_of(path)
-    size = sum(file.stat().st_size for file in files)
     if len(files) == 1:
-        return ScanIdentity(digest=digest_file(path), size_bytes=size)
-    listing = sorted([file.relative_to(path.parent).as_posix(), digest_file(file)] for file in files)
-    return ScanIdentity(digest=digest_json(listing), size_bytes=size, n_files=len(files))
+        return ScanIdentity(digest=_digest(path, steps), size_bytes=steps.done)
+    listing = sorted([file.relative_to(path.parent).as_posix(), _digest(file, steps)] for file in files)
+    return ScanIdentity(digest=digest_json(listing), size_bytes=steps.done, n_files=len(files))
 
 
-def size_of(path: Path) -> int:
-    """The bytes of all files of a scan."""
-    return sum(file.stat().st_size for file in files_of(path))
-
-
-def files_of(path: Path) -> list[Path]:
-    """The files that make up a scan, the named one first."""
-    suffix = path.suffix.lower()
-    if suffix == ".mrxs":
-        folder = path.parent / path.stem
-        return [path, *sorted(file for file in folder.glob("*") if file.is_file())]
-    if suffix in {".vms", ".vmu"}:
-        return [path, *_named_in_index(path)]
-    series = _series(path)
-    if series is None:
-        return [path]
-    siblings = (file for file in path.parent.iterdir() if file != path and file.is_file())
-    return [path, *sorted(file for file in siblings if _series(file) == series)]
-
-
-def _named_in_index(path: Path) -> list[Path]:
-    index = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        index.read_string(path.read_text(encoding="utf-8", errors="replace"))
-    except configparser.Error:
-        return []
-    values = {value for section in index.sections() for value in index[section].values()}
-    files = (path.parent / Path(value).name for value in values if value)
-    return sorted(file for file in files if file.is_file() and file != path)
-
-
-def _series(path: Path) -> bytes | None:
-    """The series of a DICOM instance, None for any other file.
-
-    Whole-slide instances are explicit little endian up to their pixels, whatever compresses those (DICOM PS3.5 A.4).
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_DICOM_HEAD)
-    except OSError:
-        return None
-    if head[128:132] != b"DICM":
-        return None
-    at = head.find(_SERIES_UID)
-    if at < 0:
-        return None
-    length = int.from_bytes(head[at + 6 : at + 8], "little")
-    return head[at + 8 : at + 8 + length]
+def _digest(path: Path, steps: _Steps) -> str:
+    state = hashlib.sha256()
+    view = memoryview(steps.buffer)
+    with path.open("rb", buffering=0) as file:
+        while n_read := file.readinto(view):
+            state.update(view[:n_read])
+            steps.add(n_read)
+    return state.hexdigest()

@@ -11,59 +11,13 @@ from numpy.typing import NDArray
 
 from pellucid.domain.scan import ScanInfo
 from pellucid.slides import properties
-from pellucid.slides.errors import FileDamaged, FileUnsupported, RegionUnreadable, ScaleTooCoarse
-from pellucid.slides.identity import size_of
-from pellucid.slides.intake import check_extent, check_file, check_stored_tile
-from pellucid.slides.protocol import Slide
-from pellucid.slides.scale import choose_scale, mean_mpp, require_scale
+from pellucid.slides.errors import FileDamaged, FileUnsupported, RegionUnreadable
+from pellucid.slides.intake import check_file, check_stored_tile
+from pellucid.slides.scale import choose_scale, mean_mpp
 from pellucid.slides.tiff_extent import check_tiff_extent
 
 _CACHE_BYTES = 32 << 20
 _WHITE = 255
-_OWN_OFFSETS = {"hamamatsu"}
-"""NDPI files over 4 GB keep the upper halves of their offsets where no TIFF reader looks for them."""
-
-
-def open_slide(path: Path | str, *, mpp: float | None = None, mpp_detail: str = "override") -> Slide:
-    """Open a scan.
-
-    A file without a usable scale opens too, so that it can be described: `require_scale` says what is wrong with it.
-
-    Args:
-        path: a slide file; of a DICOM series any instance.
-        mpp: the scan's um/px as a person states it, in place of the file's.
-        mpp_detail: where the person stated it.
-
-    Returns:
-        The open slide; use it in a `with` block.
-
-    Raises:
-        FileMissing, FileForbidden, FileIsFolder, FileEmpty: the path can't be a scan.
-        FileUnsupported: no reader knows the format.
-        FileDamaged: the file is truncated or inconsistent.
-        DimensionsImplausible: it claims far more pixels than its bytes can hold.
-        ScaleAbsurd, ScaleContradicted: the override can't be true.
-    """
-    path = Path(path)
-    slide = OpenSlideReader(path, mpp, mpp_detail)
-    try:
-        check_extent(slide.info.width, slide.info.height, size_of(path))
-        if slide.info.vendor not in _OWN_OFFSETS:
-            check_tiff_extent(path)
-        if mpp is not None:
-            _check_statement(slide.info)
-    except BaseException:
-        slide.close()
-        raise
-    return slide
-
-
-def _check_statement(info: ScanInfo) -> None:
-    """Refuse an override that can't be true; a scan that is too coarse with any override may still be described."""
-    try:
-        require_scale(info)
-    except ScaleTooCoarse:
-        return
 
 
 class OpenSlideReader:
@@ -75,7 +29,8 @@ class OpenSlideReader:
 
     def __init__(self, path: Path, mpp: float | None, mpp_detail: str) -> None:
         self._path = path
-        self._cache: Any = openslide.OpenSlideCache(_CACHE_BYTES)
+        self._is_closed = False
+        self._cache: Any = None
         self._handle: openslide.OpenSlide | None = self._open()
         try:
             for size in properties.stored_tiles(self._handle.properties):
@@ -109,10 +64,15 @@ class OpenSlideReader:
                 f"The region {width} x {height} at ({x}, {y}) of level {level} can't be decoded: {error}"
             ) from error
 
-    def close(self) -> None:
-        """Release the file; a read after it is an error."""
+    def release(self) -> None:
+        """Release the handle and all decoded tiles; the next read opens the file again."""
         self._discard()
         self._cache = None
+
+    def close(self) -> None:
+        """Release the file; a read after it is an error."""
+        self.release()
+        self._is_closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +83,7 @@ class OpenSlideReader:
         self.close()
 
     def _decode(self, x: int, y: int, width: int, height: int, level: int) -> NDArray[np.uint8]:
-        if self._cache is None:
+        if self._is_closed:
             raise ValueError(f"{self._path} is closed")
         if self._handle is None:
             self._handle = self._open()
@@ -138,6 +98,8 @@ class OpenSlideReader:
             raise FileUnsupported(f"{self._path} is in no format that can be read.") from error
         except openslide.OpenSlideError as error:
             raise FileDamaged(f"{self._path} can't be opened: {error}") from error
+        if self._cache is None:
+            self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
         handle.set_cache(self._cache)
         return handle
 

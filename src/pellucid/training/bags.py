@@ -67,7 +67,7 @@ def _embed(scan: SurveyedScan, encoder: TileEncoder) -> Bag:
     readable = np.zeros(len(scan.grid), dtype=bool)
     entry = scan.entry
     with open_slide(entry.path, mpp=entry.mpp, mpp_detail="cohort table") as slide:
-        for batch in read_tiles(slide, scan.grid, batch_size=spec.batch_size):
+        for batch in read_tiles(slide, scan.grid, batch_size=spec.batch_size, decoding=spec.decoding):
             index = batch.index[batch.readable]
             if len(index):
                 features[index] = half_features(encoder.encode(batch.pixels[batch.readable]))

@@ -1,6 +1,6 @@
 """From a specimen's evidence, a site's policy and the model's gates to a decision with all its reasons."""
 
 from pellucid.triage.decide import decide
-from pellucid.triage.evidence import Failure, Gates, ScanEvidence, SpecimenEvidence
+from pellucid.triage.evidence import Failure, Gates, LateScans, ScanEvidence, SpecimenEvidence
 
-__all__ = ["Failure", "Gates", "ScanEvidence", "SpecimenEvidence", "decide"]
+__all__ = ["Failure", "Gates", "LateScans", "ScanEvidence", "SpecimenEvidence", "decide"]

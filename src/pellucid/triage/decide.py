@@ -86,16 +86,31 @@ def _about_specimen(evidence: SpecimenEvidence, posterior: Posterior | None, gat
             limit=gates.sd_limit,
         )
     yield from _disagreements(evidence.scans, gates)
-    arrived = sum(scan.synthetic is not None for scan in evidence.scans)
-    if arrived < evidence.expected:
-        yield Finding(
-            reason=Reason.CASE_INCOMPLETE,
-            detail=f"{arrived} of {evidence.expected} expected scans could be looked at",
-            value=float(arrived),
-            limit=float(evidence.expected),
-        )
+    yield from _about_arrival(evidence)
     for conflict in evidence.conflicts:
         yield Finding(reason=Reason.IDENTITY_CONFLICT, detail=conflict)
+
+
+def _about_arrival(evidence: SpecimenEvidence) -> Iterator[Finding]:
+    """What is missing of the case, or came too late for an answer that somebody may have acted on."""
+    looked_at = sum(scan.synthetic is not None for scan in evidence.scans)
+    n_arrived = len(evidence.scans)
+    if looked_at < evidence.expected:
+        detail = f"{looked_at} of {evidence.expected} expected scans could be looked at"
+        if n_arrived < evidence.expected:
+            missed = n_arrived - looked_at
+            detail = f"{n_arrived} of {evidence.expected} expected scans arrived"
+            detail += f", {missed} of them could not be looked at" if missed else ""
+        yield Finding(
+            reason=Reason.CASE_INCOMPLETE, detail=detail, value=float(looked_at), limit=float(evidence.expected)
+        )
+    if evidence.late is not None:
+        count = len(evidence.late.scans)
+        yield Finding(
+            reason=Reason.CASE_INCOMPLETE,
+            detail=f"{count} {'scan' if count == 1 else 'scans'} arrived after version {evidence.late.version}, "
+            f"which was decided without {'it' if count == 1 else 'them'}",
+        )
 
 
 def _disagreements(scans: tuple[ScanEvidence, ...], gates: Gates) -> Iterator[Finding]:

@@ -32,10 +32,19 @@ class ScanEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LateScans:
+    """Scans that arrived only after a version of the decision had been made without them."""
+
+    version: int
+    scans: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpecimenEvidence:
     """All scans of a specimen; `conflicts` says in words which of its scans are also filed elsewhere.
 
-    `expected` counts the scans that belong to the specimen, arrived or not.
+    `expected` counts the scans that belong to the specimen, arrived or not; `late` are those among `scans` that the
+    latest incomplete decision had to do without.
     """
 
     specimen: str
@@ -43,6 +52,7 @@ class SpecimenEvidence:
     expected: int
     strata: dict[str, str]
     conflicts: tuple[str, ...] = ()
+    late: LateScans | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,15 +18,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics_core import Metric
 
 from pellucid.core.files import write_bytes
+from pellucid.core.telemetry.engine_metrics import OTHER, EngineMetrics, Snapshot, engine_metrics
 
 DURATION_BUCKETS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
 """Seconds."""
 PROBABILITY_BUCKETS = tuple(round(0.05 * step, 2) for step in range(1, 21))
 SD_LOGIT_BUCKETS = tuple(round(0.1 * step, 1) for step in range(1, 21))
 TILE_STAGES = ("read", "unreadable", "encoded")
-QUEUE_STATES = ("waiting", "running")
-OTHER = "other"
-"""The label of an error code that was not known when the metrics were made."""
+QUEUE_STATES = ("waiting", "backoff", "running", "quarantined")
+"""A scan in `backoff` waits for a later attempt, one in `quarantined` for a person."""
+QUEUE_CLASSES = ("routine", "stat")
+_SHOWN_STATES = {"queued": "waiting", "leased": "running", "backoff": "backoff", "quarantined": "quarantined"}
 COMBINED = "all"
 """The `feature` label of the drift evidence of all features together, the one that has the guarantee."""
 
@@ -78,6 +80,7 @@ class ScanMetrics:
     audit_verify_failures: Counter
     drift_log_evidence: Gauge
     drift_log_evidence_limit: Gauge
+    engine: EngineMetrics
 
     def slide_completed(self, timings: Mapping[str, float]) -> None:
         """Count a scan that gave an answer, and its seconds by stage."""
@@ -109,13 +112,23 @@ class ScanMetrics:
         self.probability.observe(probability)
         self.sd_logit.observe(sd_logit)
 
-    def set_queue(self, depth: Mapping[str, int], *, oldest_age_s: float = 0.0) -> None:
-        """Set how many scans wait and run; states that are left out are empty."""
+    def set_queue(self, depth: Mapping[str, int], *, oldest_age_s: float = 0.0, oldest_stat_age_s: float = 0.0) -> None:
+        """Set how many scans wait and run, and since when a routine and a STAT one wait; left-out states are empty."""
         for state in depth:
             _known("queue state", state, self.labels.queue_states)
         for state in self.labels.queue_states:
             self.queue_depth.labels(state).set(depth.get(state, 0))
-        self.queue_oldest_age.set(oldest_age_s)
+        self.queue_oldest_age.labels("routine").set(oldest_age_s)
+        self.queue_oldest_age.labels("stat").set(oldest_stat_age_s)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Set the engine's metrics and the queue's to an engine's snapshot."""
+        self.engine.show(snapshot)
+        self.set_queue(
+            {_SHOWN_STATES[state]: number for state, number in snapshot.queue.items() if state in _SHOWN_STATES},
+            oldest_age_s=snapshot.oldest_waiting_s,
+            oldest_stat_age_s=snapshot.oldest_stat_s,
+        )
 
     def set_model(self, *, model: str, bundle: str, name: str, synthetic: bool) -> None:
         """State the model in use: its digest, the bundle's digest and name; one model at a time."""
@@ -152,7 +165,7 @@ def scan_metrics(labels: MetricLabels, *, software_version: str) -> ScanMetrics:
     not stalled; `pellucid_audit_last_verified_timestamp_seconds` starts at 0, which means never.
     """
     registry = _Registry(auto_describe=True)
-    made = ScanMetrics(registry=registry, labels=labels, **_families(registry))
+    made = ScanMetrics(registry=registry, labels=labels, engine=engine_metrics(registry), **_families(registry))
     _create_at_zero(made)
     made.build_info.labels(software_version, platform.python_version()).set(1)
     made.last_progress.set(time.time())
@@ -178,7 +191,7 @@ def _families(registry: CollectorRegistry) -> dict[str, Any]:
         "triage_decisions": counter("triage_decisions", "Decisions about specimens.", "verdict", "disposition"),
         "escalations": counter("escalations", "Reasons of escalated specimens; one may have several.", "reason"),
         "queue_depth": gauge("queue_depth", "Scans not finished yet.", "state"),
-        "queue_oldest_age": gauge("queue_oldest_age_seconds", "Age of the scan that waits longest."),
+        "queue_oldest_age": gauge("queue_oldest_age_seconds", "Age of the scan that waits longest.", "class"),
         "probability": histogram("probability", "Probability a scan.", PROBABILITY_BUCKETS),
         "sd_logit": histogram("sd_logit", "Standard deviation of the calibrated logit a scan.", SD_LOGIT_BUCKETS),
         "model_info": gauge("model_info", "The model in use.", "model", "bundle", "name", "synthetic"),
@@ -208,6 +221,7 @@ def _create_at_zero(metrics: ScanMetrics) -> None:
         (metrics.triage_decisions, (labels.verdicts, labels.dispositions)),
         (metrics.escalations, (labels.reasons,)),
         (metrics.queue_depth, (labels.queue_states,)),
+        (metrics.queue_oldest_age, (QUEUE_CLASSES,)),
         (metrics.drift_log_evidence, ((*labels.features, COMBINED),)),
     )
     for family, values in closed:

@@ -10,6 +10,7 @@ depends_on = None
 
 # SQLite numbers rows by itself only where the key's type is exactly INTEGER.
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 _SQLITE_GUARDS = (
     """
@@ -29,6 +30,47 @@ _SQLITE_GUARDS = (
     """,
 )
 
+# ALWAYS: they act in a session that calls itself a replica too.
+_POSTGRES_GUARDS = (
+    """
+    CREATE FUNCTION audit_event_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'the audit trail is append-only' USING ERRCODE = 'integrity_constraint_violation'; END $$
+    """,
+    """
+    CREATE FUNCTION audit_event_continue() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      IF NEW.seq IS DISTINCT FROM (SELECT coalesce(max(seq), 0) + 1 FROM audit_event)
+        OR NEW.prev IS DISTINCT FROM coalesce(
+          (SELECT leaf FROM audit_event ORDER BY seq DESC LIMIT 1), decode(repeat('00', 32), 'hex'))
+      THEN
+        RAISE EXCEPTION 'an audit event continues the last one' USING ERRCODE = 'integrity_constraint_violation';
+      END IF;
+      RETURN NEW;
+    END $$
+    """,
+    """
+    CREATE TRIGGER audit_event_no_update BEFORE UPDATE ON audit_event
+    FOR EACH ROW EXECUTE FUNCTION audit_event_refuse()
+    """,
+    """
+    CREATE TRIGGER audit_event_no_delete BEFORE DELETE ON audit_event
+    FOR EACH ROW EXECUTE FUNCTION audit_event_refuse()
+    """,
+    """
+    CREATE TRIGGER audit_event_no_truncate BEFORE TRUNCATE ON audit_event
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_event_refuse()
+    """,
+    """
+    CREATE TRIGGER audit_event_only_append BEFORE INSERT ON audit_event
+    FOR EACH ROW EXECUTE FUNCTION audit_event_continue()
+    """,
+    "ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_no_update",
+    "ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_no_delete",
+    "ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_no_truncate",
+    "ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_only_append",
+)
+_GUARDS = {"sqlite": _SQLITE_GUARDS, "postgresql": _POSTGRES_GUARDS}
+
 
 def upgrade() -> None:
     op.create_table(
@@ -45,9 +87,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "pseudonym",
-        sa.Column("pseudonym", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("identifier", sa.Text(), nullable=False),
+        sa.Column("pseudonym", _TEXT, nullable=False),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("identifier", _TEXT, nullable=False),
         sa.Column("counter", sa.Integer(), nullable=False),
         sa.CheckConstraint("kind IN ('specimen', 'case', 'scan')", name=op.f("ck_pseudonym_kind")),
         sa.PrimaryKeyConstraint("pseudonym", name=op.f("pk_pseudonym")),
@@ -56,19 +98,19 @@ def upgrade() -> None:
     op.create_table(
         "run",
         sa.Column("id", _ID, nullable=False),
-        sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("purpose", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("policy", sa.Text(), nullable=False),
-        sa.Column("software", sa.Text(), nullable=False),
-        sa.Column("software_version", sa.Text(), nullable=False),
-        sa.Column("settings", sa.Text(), nullable=False),
-        sa.Column("command", sa.Text(), nullable=False),
-        sa.Column("started_at", sa.Text(), nullable=False),
-        sa.Column("finished_at", sa.Text(), nullable=True),
-        sa.Column("summary", sa.Text(), nullable=True),
+        sa.Column("run_id", _TEXT, nullable=False),
+        sa.Column("purpose", _TEXT, nullable=False),
+        sa.Column("state", _TEXT, nullable=False),
+        sa.Column("owner", _TEXT, nullable=False),
+        sa.Column("model", _TEXT, nullable=False),
+        sa.Column("policy", _TEXT, nullable=False),
+        sa.Column("software", _TEXT, nullable=False),
+        sa.Column("software_version", _TEXT, nullable=False),
+        sa.Column("settings", _TEXT, nullable=False),
+        sa.Column("command", _TEXT, nullable=False),
+        sa.Column("started_at", _TEXT, nullable=False),
+        sa.Column("finished_at", _TEXT, nullable=True),
+        sa.Column("summary", _TEXT, nullable=True),
         sa.CheckConstraint("(state = 'running') = (finished_at IS NULL)", name=op.f("ck_run_finished")),
         sa.CheckConstraint("state IN ('running', 'completed', 'failed', 'interrupted')", name=op.f("ck_run_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run")),
@@ -77,21 +119,21 @@ def upgrade() -> None:
     op.create_table(
         "site",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("uuid", sa.Text(), nullable=False),
+        sa.Column("uuid", _TEXT, nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.Column("created_at", _TEXT, nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_site_single")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_site")),
     )
     op.create_table(
         "specimen",
         sa.Column("id", _ID, nullable=False),
-        sa.Column("specimen", sa.Text(), nullable=False),
-        sa.Column("case_name", sa.Text(), nullable=False),
-        sa.Column("patient", sa.Text(), nullable=False),
-        sa.Column("strata", sa.Text(), nullable=False),
-        sa.Column("expected", sa.Text(), nullable=False),
-        sa.Column("registered_at", sa.Text(), nullable=False),
+        sa.Column("specimen", _TEXT, nullable=False),
+        sa.Column("case_name", _TEXT, nullable=False),
+        sa.Column("patient", _TEXT, nullable=False),
+        sa.Column("strata", _TEXT, nullable=False),
+        sa.Column("expected", _TEXT, nullable=False),
+        sa.Column("registered_at", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_specimen")),
         sa.UniqueConstraint("specimen", name=op.f("uq_specimen_specimen")),
     )
@@ -100,16 +142,16 @@ def upgrade() -> None:
     op.create_table(
         "decision",
         sa.Column("id", _ID, nullable=False),
-        sa.Column("specimen", sa.Text(), nullable=False),
+        sa.Column("specimen", _TEXT, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("run", sa.Text(), nullable=False),
-        sa.Column("at", sa.Text(), nullable=False),
-        sa.Column("verdict", sa.Text(), nullable=False),
-        sa.Column("disposition", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("policy", sa.Text(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("run", _TEXT, nullable=False),
+        sa.Column("at", _TEXT, nullable=False),
+        sa.Column("verdict", _TEXT, nullable=False),
+        sa.Column("disposition", _TEXT, nullable=False),
+        sa.Column("model", _TEXT, nullable=False),
+        sa.Column("policy", _TEXT, nullable=False),
+        sa.Column("digest", _TEXT, nullable=False),
+        sa.Column("document", _TEXT, nullable=False),
         sa.CheckConstraint("disposition IN ('silent', 'for_review', 'reported')", name=op.f("ck_decision_disposition")),
         sa.CheckConstraint("verdict IN ('negative', 'positive', 'undetermined')", name=op.f("ck_decision_verdict")),
         sa.CheckConstraint("version >= 1", name=op.f("ck_decision_version")),
@@ -123,15 +165,15 @@ def upgrade() -> None:
     op.create_table(
         "scan",
         sa.Column("id", _ID, nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("specimen", sa.Text(), nullable=False),
-        sa.Column("block", sa.Text(), nullable=False),
-        sa.Column("slide", sa.Text(), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("digest", _TEXT, nullable=False),
+        sa.Column("specimen", _TEXT, nullable=False),
+        sa.Column("block", _TEXT, nullable=False),
+        sa.Column("slide", _TEXT, nullable=False),
+        sa.Column("path", _TEXT, nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("n_files", sa.Integer(), nullable=False),
-        sa.Column("registered_at", sa.Text(), nullable=False),
-        sa.Column("withdrawn_at", sa.Text(), nullable=True),
+        sa.Column("registered_at", _TEXT, nullable=False),
+        sa.Column("withdrawn_at", _TEXT, nullable=True),
         sa.CheckConstraint("length(digest) = 64", name=op.f("ck_scan_digest")),
         sa.CheckConstraint("size_bytes >= 0 AND n_files >= 1", name=op.f("ck_scan_size")),
         sa.ForeignKeyConstraint(["specimen"], ["specimen.specimen"], name=op.f("fk_scan_specimen")),
@@ -142,24 +184,24 @@ def upgrade() -> None:
     op.create_table(
         "task",
         sa.Column("id", _ID, nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("lane", sa.Text(), nullable=False),
-        sa.Column("specimen", sa.Text(), nullable=False),
-        sa.Column("scan_digest", sa.Text(), nullable=True),
-        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("key", _TEXT, nullable=False),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("lane", _TEXT, nullable=False),
+        sa.Column("specimen", _TEXT, nullable=False),
+        sa.Column("scan_digest", _TEXT, nullable=True),
+        sa.Column("payload", _TEXT, nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", _TEXT, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("max_attempts", sa.Integer(), nullable=False),
         sa.Column("token", sa.BigInteger(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("owner", _TEXT, nullable=True),
         sa.Column("lease_until", sa.Float(precision=53), nullable=True),
-        sa.Column("run", sa.Text(), nullable=True),
-        sa.Column("error_code", sa.Text(), nullable=True),
-        sa.Column("error_message", sa.Text(), nullable=True),
-        sa.Column("enqueued_at", sa.Text(), nullable=False),
-        sa.Column("finished_at", sa.Text(), nullable=True),
+        sa.Column("run", _TEXT, nullable=True),
+        sa.Column("error_code", _TEXT, nullable=True),
+        sa.Column("error_message", _TEXT, nullable=True),
+        sa.Column("enqueued_at", _TEXT, nullable=False),
+        sa.Column("finished_at", _TEXT, nullable=True),
         sa.CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name=op.f("ck_task_error")),
         sa.CheckConstraint("(state = 'leased') = (lease_until IS NOT NULL)", name=op.f("ck_task_lease")),
         sa.CheckConstraint("(state = 'leased') = (owner IS NOT NULL)", name=op.f("ck_task_owner")),
@@ -191,15 +233,15 @@ def upgrade() -> None:
     op.create_table(
         "observation",
         sa.Column("id", _ID, nullable=False),
-        sa.Column("task_key", sa.Text(), nullable=False),
-        sa.Column("scan", sa.Text(), nullable=False),
-        sa.Column("specimen", sa.Text(), nullable=False),
-        sa.Column("run", sa.Text(), nullable=False),
-        sa.Column("at", sa.Text(), nullable=False),
-        sa.Column("purpose", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("task_key", _TEXT, nullable=False),
+        sa.Column("scan", _TEXT, nullable=False),
+        sa.Column("specimen", _TEXT, nullable=False),
+        sa.Column("run", _TEXT, nullable=False),
+        sa.Column("at", _TEXT, nullable=False),
+        sa.Column("purpose", _TEXT, nullable=False),
+        sa.Column("model", _TEXT, nullable=False),
+        sa.Column("error", _TEXT, nullable=True),
+        sa.Column("document", _TEXT, nullable=False),
         sa.ForeignKeyConstraint(["run"], ["run.run_id"], name=op.f("fk_observation_run")),
         sa.ForeignKeyConstraint(["task_key"], ["task.key"], name=op.f("fk_observation_task_key")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_observation")),
@@ -211,22 +253,22 @@ def upgrade() -> None:
     op.create_table(
         "scan_result",
         sa.Column("id", _ID, nullable=False),
-        sa.Column("task_key", sa.Text(), nullable=False),
+        sa.Column("task_key", _TEXT, nullable=False),
         sa.Column("observation", _ID, nullable=False),
-        sa.Column("specimen", sa.Text(), nullable=False),
-        sa.Column("scan", sa.Text(), nullable=False),
-        sa.Column("run", sa.Text(), nullable=False),
-        sa.Column("at", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("policy", sa.Text(), nullable=False),
-        sa.Column("software", sa.Text(), nullable=False),
+        sa.Column("specimen", _TEXT, nullable=False),
+        sa.Column("scan", _TEXT, nullable=False),
+        sa.Column("run", _TEXT, nullable=False),
+        sa.Column("at", _TEXT, nullable=False),
+        sa.Column("model", _TEXT, nullable=False),
+        sa.Column("policy", _TEXT, nullable=False),
+        sa.Column("software", _TEXT, nullable=False),
         sa.Column("logits", sa.LargeBinary(), nullable=False),
         sa.Column("temperature", sa.Float(precision=53), nullable=True),
-        sa.Column("posterior", sa.Text(), nullable=True),
-        sa.Column("quality", sa.Text(), nullable=True),
-        sa.Column("info", sa.Text(), nullable=True),
-        sa.Column("findings", sa.Text(), nullable=False),
-        sa.Column("artefacts", sa.Text(), nullable=False),
+        sa.Column("posterior", _TEXT, nullable=True),
+        sa.Column("quality", _TEXT, nullable=True),
+        sa.Column("info", _TEXT, nullable=True),
+        sa.Column("findings", _TEXT, nullable=False),
+        sa.Column("artefacts", _TEXT, nullable=False),
         sa.Column("n_tiles", sa.Integer(), nullable=False),
         sa.Column("n_unreadable", sa.Integer(), nullable=False),
         sa.CheckConstraint("(posterior IS NULL) = (temperature IS NULL)", name=op.f("ck_scan_result_temperature")),
@@ -245,6 +287,5 @@ def upgrade() -> None:
     op.create_index(op.f("ix_scan_result_run"), "scan_result", ["run"], unique=False)
     op.create_index(op.f("ix_scan_result_scan"), "scan_result", ["scan"], unique=False)
     op.create_index(op.f("ix_scan_result_specimen"), "scan_result", ["specimen"], unique=False)
-    if op.get_context().dialect.name == "sqlite":
-        for guard in _SQLITE_GUARDS:
-            op.execute(guard)
+    for guard in _GUARDS[op.get_context().dialect.name]:
+        op.execute(guard)

@@ -1,0 +1,78 @@
+"""The models of the engine's processes: made by a function that is named, in the process that uses it."""
+
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pellucid.engine.errors import BundleChanged, ModelUnavailable
+from pellucid.engine.messages import Factory
+
+if TYPE_CHECKING:
+    from pellucid.bundle import Bundle, TrustedKey
+    from pellucid.encoders import TileEncoder
+    from pellucid.uncertainty import Sampler
+
+
+def make(factory: Factory | None) -> Any:
+    """What a factory makes.
+
+    Raises:
+        ModelUnavailable: there is no such function.
+        PellucidError: of the function.
+    """
+    if factory is None:
+        raise ModelUnavailable("The process was given no model to load.")
+    module, _, name = factory.path.partition(":")
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelUnavailable(f"{factory.path} can't be imported: {error}.") from error
+    return function(**factory.arguments)
+
+
+def encoder_of_bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str) -> "TileEncoder":
+    """The tile encoder of a bundle, after it reproduced the bundle's golden checks on this machine.
+
+    Args:
+        folder: the bundle.
+        trusted: the keys that the site trusts.
+        digest: the digest that the bundle must have.
+
+    Raises:
+        BundleChanged: it has another one.
+        GoldenMismatch: the model gives other numbers here.
+        PellucidError: of the bundle, where it can't be verified.
+    """
+    from pellucid.bundle.golden import compare_golden
+
+    bundle = _bundle(folder, trusted, digest)
+    encoder = bundle.load_encoder()
+    compare_golden(bundle.golden(), encoder, bundle.load_head(), model=bundle.model_digest)
+    return encoder
+
+
+def sampler_of_bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str) -> "Sampler":
+    """The Monte-Carlo passes of a bundle's head, as many as its calibration was made with.
+
+    The golden checks are left to the device process, which runs the head for them too.
+
+    Raises:
+        BundleChanged: the bundle has another digest than `digest`.
+        PellucidError: of the bundle, where it can't be verified.
+    """
+    bundle = _bundle(folder, trusted, digest)
+
+    from pellucid.uncertainty import run_passes  # torch: after all that can be refused without it
+
+    return partial(run_passes, bundle.load_head(), model=bundle.model_digest, n_passes=bundle.calibration.n_passes)
+
+
+def _bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str) -> "Bundle":
+    from pellucid.bundle import load_bundle
+
+    bundle = load_bundle(folder, trusted)
+    if bundle.digest != digest:
+        raise BundleChanged(f"The bundle {bundle.name} has the digest {bundle.digest[:16]}, not {digest[:16]}.")
+    return bundle
