@@ -77,6 +77,7 @@ class Measured(Engine):
 
     def __init__(self, models, config, ledger, **options):
         self.asked = self.now = False  # nobody stops it
+        self.slides = ledger
         super().__init__(models, config, ledger, events=self, stop=self, **options)
         self.n_embedded, self.batches_s, self.ready_s = 0, [], 0.0
         self._first = time.monotonic()
@@ -99,10 +100,10 @@ class Measured(Engine):
         self.n_embedded += number
 
     def beat(self, engine):
-        if not self.ledger.open and self.crew.members and all(member.ready for member in self.crew.members):
+        if not self.slides.open and self.crew.members and all(member.ready for member in self.crew.members):
             self.ready_s = time.monotonic() - self._first
             self.cpu_before = self._cpu()
-            self.ledger.open = True
+            self.slides.open = True
 
     def _cpu(self):
         """CPU seconds by process; the supervisor's are of this process."""

@@ -191,8 +191,8 @@ def processes_of(trial):
 
 
 def segments():
-    """Names of the shared memory that exists."""
-    return {path.name for path in Path("/dev/shm").iterdir()}
+    """Names of the shared memory that exists, without what database servers keep."""
+    return {path.name for path in Path("/dev/shm").iterdir() if not path.name.startswith("PostgreSQL.")}
 
 
 def _is_mapped(name):
@@ -206,15 +206,19 @@ def _is_mapped(name):
 
 
 def left_behind(trial, out, segments_before):
-    """Processes, descriptors, shared memory and files that a run that ended should have taken with it."""
+    """Processes, descriptors and shared memory that a run that ended should have taken with it."""
     found = [f"process {pid} is left" for pid in processes_of(trial)]
     found += [f"shared memory {name} is left" for name in sorted(segments() - segments_before) if not _is_mapped(name)]
-    found += [f"file {path.relative_to(out)} is left" for path in sorted(out.rglob("*.part"))]
-    found += [f"file {path.relative_to(out)} is left" for path in sorted((out / "checkpoints").glob("*"))]
     descriptors = json.loads((out / "descriptors.json").read_text())
     new = Counter(descriptors["after"]) - Counter(descriptors["before"])
     found += [f"descriptor of {name} is left" for name in new if not name.endswith("/run.jsonl")]
     return found
+
+
+def files_left(out):
+    """Files of work under way that outlived it."""
+    found = [*out.rglob("*.part"), *(out / "checkpoints").glob("*")]
+    return [str(path.relative_to(out)) for path in sorted(found)]
 
 
 def read_records(address):

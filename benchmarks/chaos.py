@@ -139,12 +139,13 @@ class Chaos:
 
 
 def replacements(log, struck):
-    """Seconds from a process's kill to the next one of its role being ready, where nothing else was struck between."""
+    """Seconds from a process's kill to the next one of its role being ready, where none other was struck in between."""
     times = {role: [] for role in _blows.ROLES}
     for nth, (at, blow) in enumerate(struck):
         if blow.how not in {KILL, CRASH} or blow.target not in times:
             continue
-        until = struck[nth + 1][0] if nth + 1 < len(struck) else float("inf")
+        after = struck[nth + 1 :]
+        until = next((when for when, other in after if other.target in {blow.target, _blows.SUPERVISOR}), float("inf"))
         ready = next((one for one, role in log.ready if role == blow.target and one > at), None)
         if ready is not None and ready < until:
             times[blow.target].append(round(ready - at, 2))
@@ -207,6 +208,7 @@ def trial(root, arguments):
         "wild_s": round(wild_s, 1),
         "replaced_after_s": replacements(chaos.log, striker.struck),
         "load": round(os.getloadavg()[0], 1),
+        "files_left": _trial.files_left(wild.out),
         "problems": problems,
     }
 
@@ -237,9 +239,10 @@ def show(result):
         ordered = sorted(times)
         if ordered:
             print(f"| {role} | {len(ordered)} | {ordered[len(ordered) // 2]} | {ordered[-1]} |")
+    print(f"\nfiles of work under way that are left: {len(result['files_left'])}")
     for problem in result["problems"]:
         print(f"PROBLEM: {problem}")
-    print("\nno problem" if not result["problems"] else "")
+    print("no problem" if not result["problems"] else "")
 
 
 def main():

@@ -126,6 +126,7 @@ def soak(root, name, n_slides, *, recycle_jobs, seed, readers):
         "restarts": {f"{one.role} {one.cause}": one.count for one in snapshot.restarts},
         "growth": [asdict(growth_of(role, points)) for (role, _), points in kept.items() if len(points) > 10],
         "processes_sampled": len(samples),
+        "files_left": _trial.files_left(spec.out),
         "problems": problems,
     }
 
@@ -140,6 +141,7 @@ def show(result):
             f"| {one['role']} | {one['samples']} | {one['first_mb']} to {one['last_mb']} | {one['kb_a_slide']} "
             f"| {one['files_first']} / {one['files_last']} / {one['files_most']} |"
         )
+    print(f"files of work under way that are left: {len(result['files_left'])}")
     for problem in result["problems"]:
         print(f"PROBLEM: {problem}")
 

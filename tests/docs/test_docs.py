@@ -24,9 +24,24 @@ def test_links_between_documents_lead_somewhere(page: Path) -> None:
 
 def test_every_command_that_the_readme_names_exists() -> None:
     commands = set(
-        re.findall(r"pellucid ((?:slide|cohort|bundle|keys|audit|monitor) \w+|\w+)", (ROOT / "README.md").read_text())
+        re.findall(
+            r"pellucid ((?:slide|cohort|bundle|keys|audit|monitor|queue|bag) \w+|\w+)", (ROOT / "README.md").read_text()
+        )
     )
-    known = {"demo", "init", "run", "explain", "identify", "doctor", "errors", "train"}
+    known = {
+        "demo",
+        "init",
+        "run",
+        "worker",
+        "status",
+        "trace",
+        "plan",
+        "explain",
+        "identify",
+        "doctor",
+        "errors",
+        "train",
+    }
     for command in sorted(commands - {"import"}):
         words = command.split()
         if len(words) == 1 and words[0] not in known:

@@ -267,8 +267,8 @@ def test_asked_to_stop_it_finishes_what_it_has_and_gives_back_the_rest(
     run(ledger, tmp_path, sums(), stop=stop)
     assert ledger.answers
     assert ledger.todo, "all were claimed"
-    assert not ledger.released
-    assert len(ledger.answers) + len(ledger.todo) == 8
+    assert len(ledger.released) <= 1, "only one that was being claimed at that moment"
+    assert len(ledger.answers) + len(ledger.todo) + len(ledger.released) == 8
 
 
 def test_asked_twice_it_gives_everything_back_at_once(scans_named: Callable[..., list[Path]], tmp_path: Path) -> None:

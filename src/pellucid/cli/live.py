@@ -33,7 +33,7 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A scan's end: with a probability, or an error code."""
+    """A scan's end: with a probability, with its embeddings alone, or with an error code."""
 
     scan: str
     probability: float | None
@@ -287,7 +287,8 @@ def _ends(ends: tuple[Ended, ...]) -> Iterator[Text]:
         if end.probability is not None:
             yield Text.assemble(f"{end.scan}  ", (f"{end.probability:.2f}", "green"))
         else:
-            yield Text.assemble(f"{end.scan}  ", (f"failed {end.code}", "yellow"))
+            said = ("embedded", "green") if end.code is None else (f"failed {end.code}", "yellow")
+            yield Text.assemble(f"{end.scan}  ", said)
 
 
 def _heading(text: str) -> Text:

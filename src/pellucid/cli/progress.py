@@ -81,7 +81,7 @@ class RunProgress:
     def ended(self, scan: str, probability: float | None, code: str | None) -> None:
         """The scan ended with an answer, or with an error code."""
         self._done += 1
-        answer = f"{probability:.2f}" if probability is not None else f"failed {code}"
+        answer = f"failed {code}" if code is not None else "embedded" if probability is None else f"{probability:.2f}"
         if self._scans is not None:
             self._progress.update(self._scans, completed=self._done, note=self._pace())
         if code is not None and self._live:

@@ -70,8 +70,7 @@ class Batches:
     @property
     def most(self) -> int:
         """Tiles that find room at once, at the latest when all that is on its way has left."""
-        usable = sum(not slot.haunts for slot in self.slots)
-        return max(1, (usable - 1) * self.batch)
+        return max(1, (self.usable - 1) * self.batch)
 
     @property
     def usable(self) -> int:
@@ -168,9 +167,8 @@ class Batches:
         for slot in self.slots:
             if owner in slot.owners:
                 slot.owners = [None if whose == owner else whose for whose in slot.owners]
-        if self.waits and self._open is not None and not self._open.present():
-            slot, self._open = self._open, None
-            self.free(slot)
+        if self._open is not None:
+            self._complete(self._open)
 
     def free(self, slot: Slot) -> None:
         """The slot's features were taken out."""
@@ -186,7 +184,11 @@ class Batches:
         return self._open
 
     def _complete(self, slot: Slot) -> None:
-        closed = slot is not self._open
-        if slot.state is SlotState.FILLING and closed and slot.landed == len(slot.owners):
+        if slot.state is not SlotState.FILLING or slot.landed < len(slot.owners):
+            return
+        if all(owner is None for owner in slot.owners):
+            self._open = None if slot is self._open else self._open
+            self.free(slot)
+        elif slot is not self._open:
             slot.state = SlotState.READY
             self._ready.append(slot)

@@ -39,12 +39,13 @@ class EngineConfig:
         max_readers: the most that are ever run at once.
         device_threads: threads of a device process; part of what makes the bits on a CPU, so it stays as it is.
         n_slots: buffers, each of one batch; the bound of tiles in memory.
-        open_scans: scans that are read at once; as many again may wait for their posterior and commit.
+        open_scans: scans that wait for a reader at once; all in hand, up to their commit, are twice as many at most.
         lease_s: how long others wait before they take over a scan from an engine that fell silent.
         grace_s: after the first stop signal, how long scans in hand may go on.
         stall_s: a process that holds work and makes no step for so long is killed and replaced.
         device_stall_s: the same for a device or posterior process, whose steps are longer.
-        patience_s: how long to wait for a full disk or a lost database before the run ends with that error.
+        patience_s: how long to wait for a full disk, a lost database or storage that hangs, before the run ends with
+            that error.
         recycle_jobs: a reader is replaced after so many jobs; 0 never.
         recycle_bytes: a reader is replaced above this resident memory; 0 never.
         sync_s: embeddings are forced to disk so often; a power cut loses no more.
@@ -67,3 +68,9 @@ class EngineConfig:
     sync_s: float = 5.0
     kills: int = 3
     modules: Modules = Modules()
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        for name in ("readers", "max_readers", "device_threads", "n_slots", "open_scans", "kills"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, and must be 1 at least")

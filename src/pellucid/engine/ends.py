@@ -56,6 +56,13 @@ class LeaseGone(PellucidError):
     remedy = "Nothing is to be done: the other worker sees the scan to its end."
 
 
+class StorageHangs(PellucidError):
+    """Processes hang in the system: the storage of the scans, or an accelerator's driver, doesn't answer."""
+
+    code = "PEL-ENGINE-013"
+    remedy = "Bring the share or disk that holds the scans back; the run goes on by itself."
+
+
 _ROOMS = ("slides", "encoders", "uncertainty", "bundle")
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.core.telemetry.trace import Trace
 from pellucid.domain.grid import TileGrid
 from pellucid.domain.quality import Quality
 from pellucid.engine.checkpoint import Checkpoint
@@ -31,10 +32,13 @@ class Stage(StrEnum):
 class Flow:
     """A scan in hand.
 
-    `blocks` are the tiles that no reader has yet, as arrays of indices into the grid; `readers` the readers that work
-    on it. `durable` is the number of tiles that were on disk when the leases were last prolonged.
+    `number` is its own, also where the same scan is taken up again. `blocks` are the tiles that no reader has yet, as
+    arrays of indices into the grid; `readers` the readers that work on it; `asked` says that a process has its next
+    step. `durable` is the number of tiles that were on disk when the leases were last prolonged. `kills` counts the
+    posterior processes that it ended.
     """
 
+    number: int
     work: Work
     stage: Stage = Stage.PREPARE
     prepared: Prepared | None = None
@@ -51,27 +55,35 @@ class Flow:
     last_write: float = field(default_factory=time.monotonic)
     asked: bool = False
     kills: int = 0
+    trace: Trace = field(init=False)
 
-    def lay_out(self, prepared: Prepared, checkpoint: Checkpoint, *, most: int) -> None:
-        """The scan was looked at: its tiles wait, but for those that an earlier attempt embedded.
+    def __post_init__(self) -> None:
+        """Begin the trace."""
+        self.trace = Trace(self.work.name)
 
-        Args:
-            prepared: what was seen.
-            checkpoint: its embeddings.
-            most: tiles in a block at most, where the buffers hold less than a block.
-        """
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is to be done for it any more."""
+        return self.stage in {Stage.COMMIT, Stage.ENDED}
+
+    def lay_out(self, prepared: Prepared, checkpoint: Checkpoint) -> None:
+        """The scan was looked at: its tiles wait, but for those that an earlier attempt embedded."""
         self.prepared, self.checkpoint = prepared, checkpoint
         self.pictures = dict(prepared.pictures)
         for stage, seconds in prepared.seconds.items():
             self.spend(stage, seconds)
         done = checkpoint.done
-        for block in superblocks(prepared.grid):
-            left = block[~done[block]]
-            self.blocks.extend(left[start : start + most] for start in range(0, len(left), most))
+        left = (block[~done[block]] for block in superblocks(prepared.grid))
+        self.blocks.extend(block for block in left if len(block))
         self.durable = checkpoint.n_done
         if checkpoint.n_done:
             self.circumstances["resumed"] = f"at tile {checkpoint.n_done} of {len(prepared.grid)}"
         self.stage, self.asked = Stage.TILES, False
+
+    def lost_process(self, process: str, cause: str) -> None:
+        """A process ended with work of this scan in hand."""
+        self.circumstances["restarted"] = cause
+        self.trace.add("restart", process, start=time.time(), duration=0.0, cause=cause)
 
     def spend(self, stage: str, seconds: float) -> None:
         """Time was spent on the scan."""
@@ -130,6 +142,7 @@ class Flow:
             seconds=dict(self.seconds),
             seen=self.seen() if looked_at else None,
             circumstances=dict(self.circumstances),
+            trace=self.trace,
         )
 
     def answer(self) -> Answer:
@@ -144,4 +157,5 @@ class Flow:
             passes=self.passes,
             seconds=dict(self.seconds),
             circumstances=dict(self.circumstances),
+            trace=self.trace,
         )

@@ -1,7 +1,7 @@
 """The seam between the engine and whoever knows what is to be done and where answers go."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.core.errors import PellucidError
+from pellucid.core.telemetry.trace import Trace
 from pellucid.domain.grid import TileGrid
 from pellucid.domain.quality import Quality
 from pellucid.domain.scan import ScanIdentity, ScanInfo
@@ -53,7 +54,7 @@ class Answer:
 
     `grid` holds the tiles that could be read; their embeddings `(n_read, dim) float16` lie in the checkpoint at
     `embeddings`. `passes` is None where the engine ends with embeddings. `seconds` are by stage; `circumstances` say
-    what was out of the ordinary, such as a smaller batch.
+    what was out of the ordinary, such as a smaller batch. `trace` tells the whole way, and may be added to.
     """
 
     seen: Seen
@@ -62,6 +63,7 @@ class Answer:
     passes: Sampled | None
     seconds: dict[str, float]
     circumstances: dict[str, str] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ class Account:
     seconds: dict[str, float]
     seen: Seen | None = None
     circumstances: dict[str, str] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 class Ledger(Protocol):
@@ -128,6 +131,4 @@ class Ledger(Protocol):
 
 def read_subset(grid: TileGrid, readable: NDArray[np.bool_]) -> TileGrid:
     """The tiles that could be read."""
-    from dataclasses import replace
-
     return replace(grid, coords=grid.coords[readable], tissue_fraction=grid.tissue_fraction[readable])

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 from pellucid.core.telemetry import logs
 from pellucid.engine import vitals
 from pellucid.engine.batches import SlotState
-from pellucid.engine.crew import Member
 from pellucid.engine.flow import Flow, Stage
 from pellucid.engine.ledger import STAT
+from pellucid.engine.member import Member
 from pellucid.engine.messages import Role
 from pellucid.engine.snapshot import (
     SUPERVISOR,
     EngineSnapshot,
     EngineState,
     ProcessState,
+    RestartCause,
     Restarts,
     ScanProgress,
     Slots,
     lost_if_killed,
-    restart_cause,
 )
 from pellucid.engine.tuning import Load, ReaderTuner
 
@@ -42,7 +42,7 @@ class QueueView:
 def take_snapshot(engine: "Engine", *, run_id: str, owner: str, queue: QueueView) -> EngineSnapshot:
     """The engine now."""
     rates, devices = engine.rates, len(engine.models.devices)
-    scans = tuple(_scan(flow) for flow in engine.flows.values())
+    scans = tuple(_scan(flow) for flow in engine.scans)
     slots = engine.slots()
     return EngineSnapshot(
         at=time.time(),
@@ -135,14 +135,8 @@ def _supervisor() -> ProcessState:
     )
 
 
-def _restarts(counts: Mapping[tuple[str, str], int]) -> tuple[Restarts, ...]:
-    merged: dict[tuple[str, str], int] = {}
-    for (role, cause), count in counts.items():
-        label = (role, restart_cause(cause))
-        merged[label] = merged.get(label, 0) + count
-    return tuple(
-        Restarts(role=role, cause=restart_cause(cause), count=count) for (role, cause), count in sorted(merged.items())
-    )
+def _restarts(counts: Mapping[tuple[str, RestartCause], int]) -> tuple[Restarts, ...]:
+    return tuple(Restarts(role=role, cause=cause, count=count) for (role, cause), count in sorted(counts.items()))
 
 
 class Tuning:
@@ -167,7 +161,7 @@ class Tuning:
             ready_slots=slots[SlotState.READY] / n_slots,
             cpu_idle=max(0.0, 1.0 - self._used() / elapsed / self._cores),
             readers=engine.crew.target_readers,
-            tile_jobs=sum(len(flow.blocks) for flow in engine.flows.values() if flow.stage is Stage.TILES),
+            tile_jobs=sum(len(flow.blocks) for flow in engine.scans if flow.stage is Stage.TILES),
         )
         self._last, self._busy = now, engine.rates.busy_s
         advice = self._tuner.advise(load)

@@ -1,8 +1,8 @@
 """What the readers do next: which of the scans in hand, which step, which tiles."""
 
+import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,10 @@ import numpy as np
 from pellucid.core.errors import PellucidError
 from pellucid.domain.encoder import EncoderSpec
 from pellucid.engine.batches import Batches
-from pellucid.engine.crew import Assignment, Member
-from pellucid.engine.ends import UnexpectedFailure, error_of
+from pellucid.engine.children import Ending
+from pellucid.engine.ends import UnexpectedFailure
 from pellucid.engine.flow import Flow, Stage
+from pellucid.engine.member import Assignment, Member
 from pellucid.engine.messages import (
     Geometry,
     Identified,
@@ -25,22 +26,14 @@ from pellucid.engine.messages import (
     Refused,
     TilesRead,
 )
+from pellucid.engine.pace import Pace
+from pellucid.engine.scans import Scans, error_of_refusal
 
 N_TOP_TILES = 6
 _OWN_BLOCKS = 8
 """Blocks that a scan has left for each of its readers before another reader helps it: opening a slide costs as much."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReaderAnswers:
-    """What is told of the readers' answers."""
-
-    identified: Callable[[Path, Identified], None]
-    unidentified: Callable[[Path, PellucidError], None]
-    prepared: Callable[[Flow, Prepared], None]
-    illustrated: Callable[[Flow], None]
-    fail: Callable[[Flow, Exception], None]
-    quarantine: Callable[[Flow, int], None]
+Read = Identified | Prepared | TilesRead | Illustrated | Refused
 
 
 class Reading:
@@ -48,32 +41,48 @@ class Reading:
 
     A scan's end goes before the middle of others, so that scans leave; the next scan is looked at while there is
     still enough to read of those before it, so that tiles never run out.
+
+    Args:
+        spec: the encoder, for which tiles are cut.
+        batches: where tiles go.
+        scans: the scans in hand.
+        pace: says when the next scan must be looked at.
+        readers: gives the reader processes.
+        next_job: gives job numbers.
+        kills: a scan whose job ends its process so often is quarantined.
+        identified: told of a file's identity, or why it has none.
     """
 
     def __init__(
         self,
         spec: EncoderSpec,
         batches: Batches,
-        flows: dict[str, Flow],
+        scans: Scans,
+        pace: Pace,
         *,
+        readers: Callable[[], Iterable[Member]],
         next_job: Callable[[], int],
-        answers: ReaderAnswers,
         kills: int,
+        identified: Callable[[Path, Identified | PellucidError], None],
     ) -> None:
         self._geometry = Geometry(
             tile_px=spec.tile_px, mpp=spec.mpp, tolerance=spec.mpp_tolerance, decoding=spec.decoding
         )
-        self._batches, self._flows, self._next_job, self._tell = batches, flows, next_job, answers
-        self._kills = kills
+        self._batches, self._scans, self._pace, self._readers = batches, scans, pace, readers
+        self._next_job, self._kills, self._named = next_job, kills, identified
         self._again: deque[Assignment] = deque()
         self._files: deque[Path] = deque()
-        self._enough = 2 * batches.batch
+        self._served = 0.0
         self.hungry = False
-        """Whether no scan waits to be claimed, so that files are hashed before tiles are read."""
+        """Whether no scan waits to be claimed, so that files must be hashed before tiles run out."""
 
     def identify(self, path: Path) -> None:
         """Have a file hashed."""
         self._files.append(path)
+
+    def forget_files(self) -> None:
+        """Files that no reader hashes yet are left for another run."""
+        self._files.clear()
 
     @property
     def n_to_identify(self) -> int:
@@ -81,64 +90,96 @@ class Reading:
         return len(self._files)
 
     @property
-    def backlog(self) -> int:
-        """Tiles that no reader has yet, of the scans in hand."""
-        return sum(len(block) for flow in self._flows.values() for block in flow.blocks)
+    def hangs(self) -> bool:
+        """Whether a job hung in the system, and no reader has got anything from storage since."""
+        jobs = [*self._again, *(one for member in self._readers() for one in member.hand)]
+        return any(self._is_held(one) for one in jobs)
 
     def next(self, member: Member) -> Assignment | None:
-        """What a reader with room does next; behind a long job nothing is put that another could do."""
-        if self._again:
-            return self._again.popleft() if not member.hand else None
+        """What a reader with room does next; what is done again is alone in it."""
+        again = next((one for one in self._again if not self._is_held(one)), None)
+        if again is not None:
+            if member.hand:
+                return None
+            self._again.remove(again)
+            return again
         if any(not isinstance(one.job, ReadTiles) for one in member.hand):
-            return None
-        urgent = self._identify if self.hungry else self._prepare if self.backlog < self._enough else None
-        steps = [self._illustrate, urgent, lambda _m: self._tiles(member), self._prepare, self._identify]
-        for step in steps:
-            assignment = None if step is None else step(member)
-            if assignment is not None:
-                return assignment
-        return None
+            return None  # behind a long job nothing is put that another could do
+        assignment = self._new(member)
+        if assignment is None and self._again and not member.hand:
+            return self._again.popleft()
+        return assignment
 
-    def answered(
-        self, member: Member, assignment: Assignment, answer: Identified | Prepared | TilesRead | Illustrated | Refused
-    ) -> None:
+    def _new(self, member: Member) -> Assignment | None:
+        steps: list[Callable[[Member], Assignment | None]] = [self._illustrate]
+        if self._may_leave_tiles(member):
+            if self._pace.runs_out(unhashed=False):
+                steps.append(self._prepare)
+            if self.hungry and self._pace.runs_out(unhashed=True):
+                steps.append(self._identify)
+        elif self._is_urgent():
+            steps.append(self._prepare)
+        steps += [self._tiles, self._prepare, self._identify]
+        return next((one for step in steps if (one := step(member)) is not None), None)
+
+    def answered(self, member: Member, assignment: Assignment, answer: Read) -> None:
         """A reader did its job, or refused it."""
+        self._served = time.monotonic()
         job = assignment.job
         if isinstance(job, ReadTiles):
             self._landed(job, answer if isinstance(answer, TilesRead) else None)
         if isinstance(job, Identify):
-            self._named(job.path, answer)
+            self._pace.identified(assignment.took_s)
+            self._named(job.path, answer if isinstance(answer, Identified) else _error(answer))
             return
         flow: Flow = assignment.about
         if flow.stage is Stage.ENDED:
             return
+        start, took_s = assignment.begun_at, assignment.took_s
         if isinstance(answer, Refused):
-            self._tell.fail(flow, error_of_refusal(answer))
+            self._scans.fail(flow, error_of_refusal(answer))
         elif isinstance(answer, TilesRead):
             flow.reading -= 1
             flow.spend("read", answer.seconds)
+            flow.trace.merge("read", member.name, start=start, duration=answer.seconds, count=len(answer.readable))
         elif isinstance(answer, Prepared):
+            self._pace.prepared(took_s)
             flow.readers = {member.number}
-            self._tell.prepared(flow, answer)
+            flow.trace.add("prepare", member.name, start=start, duration=took_s, **answer.seconds)
+            self._scans.prepared(flow, answer)
         elif isinstance(answer, Illustrated):
             flow.pictures |= answer.pictures
             flow.spend("artefacts", answer.seconds)
-            self._tell.illustrated(flow)
+            flow.trace.add("pictures", member.name, start=start, duration=took_s)
+            self._scans.commit(flow)
 
-    def bereaved(self, hand: list[Assignment], cause: str, *, blame: bool) -> None:
-        """A reader ended with jobs in hand; only the first, which it was doing, can have ended it."""
+    def bereaved(self, member: Member, hand: list[Assignment], ending: Ending) -> None:
+        """A reader ended with jobs in hand; only the first, which it was doing, can have ended it.
+
+        One that hung in the system may have been served by storage that hangs for all: it is blamed only where
+        somebody was served between two such times. One that can't even be killed may still write to its places:
+        its tiles get others.
+        """
+        unkillable = ending.returncode is None
         first, *others = hand
+        for flow in {one.about for one in hand if isinstance(one.about, Flow)}:
+            flow.readers.discard(member.number)
         for assignment in reversed(others):
-            self._once_more(assignment)
+            self._once_more(assignment, ending.pid if unkillable else None)
+        if unkillable or member.hangs:
+            blame = first.hung_at is not None and not self._is_held(first) and not unkillable
+            first.hung_at = time.monotonic()
+        else:
+            blame = not ending.expected
         first.kills += blame
         if first.kills < self._kills:
-            self._once_more(first)
+            self._once_more(first, ending.pid if unkillable else None)
         elif isinstance(first.job, Identify):
-            message = f"Hashing the file ended its process {first.kills} times: {cause}."
-            self._tell.unidentified(first.job.path, UnexpectedFailure(message))
+            message = f"Hashing the file ended its process {first.kills} times: {ending.cause}."
+            self._named(first.job.path, UnexpectedFailure(message))
         else:
             self._void(first)
-            self._tell.quarantine(first.about, first.kills)
+            self._scans.quarantine(first.about, first.kills)
 
     def drop(self, flow: Flow) -> None:
         """Forget what waits of a scan that ended."""
@@ -147,11 +188,21 @@ class Reading:
             self._void(assignment)
         flow.blocks.clear()
 
-    def _once_more(self, assignment: Assignment) -> None:
-        if isinstance(assignment.about, Flow) and assignment.about.stage is Stage.ENDED:
+    def _once_more(self, assignment: Assignment, haunt: int | None) -> None:
+        job, flow = assignment.job, assignment.about
+        if haunt is not None and isinstance(job, ReadTiles):
+            flow.blocks.appendleft(self._batches.abandon(job.targets, haunt))
+            flow.reading -= 1
+            if flow.stage is Stage.ENDED:
+                flow.blocks.clear()
+        elif isinstance(flow, Flow) and flow.stage is Stage.ENDED:
             self._void(assignment)
         else:
             self._again.appendleft(assignment)
+
+    def _is_held(self, assignment: Assignment) -> bool:
+        """Whether it hung, and nobody was served since."""
+        return assignment.hung_at is not None and assignment.hung_at > self._served
 
     def _void(self, assignment: Assignment) -> None:
         """Places that a read had reserved count as read; nobody wants them."""
@@ -162,11 +213,19 @@ class Reading:
         readable = np.zeros(len(job.coords), np.bool_) if answer is None else answer.readable
         self._batches.land(job.targets, readable)
 
-    def _named(self, path: Path, answer: object) -> None:
-        if isinstance(answer, Identified):
-            self._tell.identified(path, answer)
-        elif isinstance(answer, Refused):
-            self._tell.unidentified(path, error_of_refusal(answer))
+    def _may_leave_tiles(self, member: Member) -> bool:
+        """Whether a reader may do something long although tiles wait: another reads them meanwhile."""
+        if not any(flow.blocks for flow in self._scans):
+            return True
+        others = [one for one in self._readers() if one.ready and one is not member]
+        return any(all(isinstance(job.job, ReadTiles) for job in one.hand) for one in others)
+
+    def _is_urgent(self) -> bool:
+        """Whether a scan to be looked at is more urgent than those whose tiles wait."""
+        first = self._first(Stage.PREPARE)
+        return first is not None and all(
+            first.work.priority > flow.work.priority for flow in self._scans if flow.blocks
+        )
 
     def _identify(self, member: Member) -> Assignment | None:
         if not self._files or member.hand:
@@ -174,16 +233,16 @@ class Reading:
         path = self._files.popleft()
         return Assignment(job=Identify(job=self._next_job(), path=path), about=path)
 
-    def _prepare(self, member: Member) -> Assignment | None:
+    def _prepare(self, _member: Member) -> Assignment | None:
         flow = self._first(Stage.PREPARE)
-        if flow is None or member.hand:
+        if flow is None:
             return None
         flow.asked = True
         return Assignment(job=Prepare(job=self._next_job(), file=flow.work.file, geometry=self._geometry), about=flow)
 
-    def _illustrate(self, member: Member) -> Assignment | None:
+    def _illustrate(self, _member: Member) -> Assignment | None:
         flow = self._first(Stage.PICTURES)
-        if flow is None or flow.passes is None or member.hand:
+        if flow is None or flow.passes is None:
             return None
         flow.asked = True
         readable = flow.readable
@@ -203,11 +262,13 @@ class Reading:
         flow = self._choose(member)
         if flow is None:
             return None
-        block = flow.blocks[0]
-        targets = self._batches.reserve(flow.work.key, block)
+        block, most = flow.blocks[0], self._batches.most
+        targets = self._batches.reserve(flow.number, block[:most])
         if targets is None:
             return None
         flow.blocks.popleft()
+        if len(block) > most:
+            flow.blocks.appendleft(block[most:])
         flow.reading += 1
         flow.readers.add(member.number)
         job = ReadTiles(
@@ -215,14 +276,14 @@ class Reading:
             file=flow.work.file,
             geometry=self._geometry,
             level0_px=flow.grid.level0_px,
-            coords=flow.grid.coords[block],
+            coords=flow.grid.coords[block[:most]],
             targets=targets,
         )
         return Assignment(job=job, about=flow)
 
     def _choose(self, member: Member) -> Flow | None:
         """The scan whose tiles a reader reads: its own as long as there are any, else one that wants help."""
-        waiting = [flow for flow in self._flows.values() if flow.blocks]
+        waiting = [flow for flow in self._scans if flow.blocks]
         if not waiting:
             return None
         waiting.sort(key=lambda flow: (-flow.work.priority, flow.since))
@@ -233,14 +294,11 @@ class Reading:
         return (own or wanting or waiting)[0]
 
     def _first(self, stage: Stage) -> Flow | None:
-        waiting = [flow for flow in self._flows.values() if flow.stage is stage and not flow.asked]
+        waiting = [flow for flow in self._scans if flow.stage is stage and not flow.asked]
         return max(waiting, key=lambda flow: (flow.work.priority, -flow.since), default=None)
 
 
-def error_of_refusal(answer: Refused) -> PellucidError:
-    """The error that a process refused a job with; a traceback goes to the log."""
-    if answer.trace:
-        from pellucid.core.telemetry import logs
-
-        logs.get_logger("engine").error("unexpected failure", trace=answer.trace)
-    return error_of(answer.code, answer.message, answer.remedy)
+def _error(answer: Read) -> PellucidError:
+    if isinstance(answer, Refused):
+        return error_of_refusal(answer)
+    return UnexpectedFailure(f"{type(answer).__name__} is no answer to what was asked.")

@@ -1,5 +1,6 @@
 """The engine's ledger over the records: intake, claims, recorded ends, decisions."""
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from pellucid.records import (
 )
 
 _MPP_DETAIL = "override"
+_LOOK_S = 1.0
+_LOOK_SHARE = 50.0  # of its own time is waited between two looks: 2 % of the ledger's thread at most
 OF_THE_PLACE = (StorageFull, OutputUnusable, RecordsDamaged, RecordsLocked, RecordsUnavailable)
 """Errors of the place that results go to: the next scan would meet them too."""
 
@@ -88,6 +91,7 @@ class RecordsLedger:
     _to_decide: set[str] = field(default_factory=set)
     _touched: set[str] = field(default_factory=set)
     _ready: bool = False
+    _look_again_at: float = 0.0
 
     # Intake
 
@@ -235,6 +239,8 @@ class RecordsLedger:
     def _decide_due(self) -> None:
         """Decide what has changed. A specimen is struck off only then, so that a lost database costs no decision."""
         if not self.decides:
+            self._to_decide.clear()
+            self._touched.clear()
             return
         records, terms, run_id = self.recording.records, self.terms, self.recording.run_id
         for specimen in sorted(self._to_decide):
@@ -264,7 +270,12 @@ class RecordsLedger:
         self._look_at_queue()
 
     def _look_at_queue(self) -> None:
+        """See how the queue stands, seldom enough that a long one costs little."""
+        begun = time.monotonic()
+        if begun < self._look_again_at:
+            return
         summary = self.recording.records.queue_summary(lane=self.terms.lane)
+        self._look_again_at = begun + max(_LOOK_S, _LOOK_SHARE * (time.monotonic() - begun))
         waiting = summary.counts[TaskState.QUEUED]
         states = {state.value: number for state, number in summary.counts.items()}
         states["queued"], states["backoff"] = waiting - summary.in_backoff, summary.in_backoff

@@ -22,7 +22,18 @@ class FaultyReader(Reader):
             time.sleep(60)
         if what == "slow":
             time.sleep(0.2)
+        if what == "late" and isinstance(job, ReadTiles) and self._now(path, when):
+            self._scribble(job)
+        if what == "frozen" and isinstance(job, ReadTiles) and (path.parent / "frost").exists():
+            _wait_in_system(path.with_suffix(".fifo"))
         return super().do(job, step=step, waited_s=waited_s)
+
+    def _scribble(self, job):
+        """Write to the job's places long after the supervisor gave this process up, and end."""
+        time.sleep(4)
+        for target in job.targets:
+            self._buffers.tiles(target.slot)[target.first : target.first + target.count] = 255
+        os._exit(0)
 
     @staticmethod
     def _now(path: Path, when: str) -> bool:
@@ -32,6 +43,13 @@ class FaultyReader(Reader):
         before = mark.exists()
         mark.touch()
         return not before
+
+
+def _wait_in_system(fifo):
+    """Sleep uninterruptibly, as over a share that hangs: a parent does until its child has opened its files."""
+    if not fifo.exists():
+        os.mkfifo(fifo)
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 100, fifo, os.O_RDONLY, 0)])
 
 
 if __name__ == "__main__":

@@ -16,16 +16,19 @@ SPEC = EncoderSpec(
 
 
 class Sums:
-    """`poison` are digests of tiles that end the process, as a broken kernel would."""
+    """`poison` are digests of tiles that end the process, as a broken kernel would, `refuse` of those it refuses."""
 
-    def __init__(self, poison=(), sleep_s=0.0, nan=()):
+    def __init__(self, poison=(), sleep_s=0.0, nan=(), refuse=()):
         self.spec, self._poison, self._sleep_s, self._nan = SPEC, set(poison), sleep_s, set(nan)
+        self._refuse = set(refuse)
 
     def encode(self, pixels):
         time.sleep(self._sleep_s)
         digests = [hashlib.sha256(tile.tobytes()).hexdigest()[:16] for tile in pixels]
         if self._poison & set(digests):
             os.kill(os.getpid(), signal.SIGSEGV)
+        if self._refuse & set(digests):
+            raise ValueError("this tile is not to the encoder's taste")
         features = pixels.reshape(len(pixels), 224, 8, 28, 3).astype(np.float32).mean(axis=(1, 3, 4))
         features[[digest in self._nan for digest in digests]] = np.nan
         return features
