@@ -4,10 +4,10 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 OUT ?= demo-out
 
-.PHONY: demo test lint format bench lock debian clean help
+.PHONY: demo test lint format bench bench-long lock debian clean help
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 demo: .venv/.run  ## synthesise slides, train, calibrate, bundle, run on unseen specimens, open the pages
 	$(BIN)/pellucid demo --out $(OUT)
@@ -28,7 +28,15 @@ format: .venv/.dev
 bench: .venv/.dev  ## the measurements of docs/benchmarks.md, side by side
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.posterior
-	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.transport
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.queue
+
+bench-long: .venv/.dev  ## the measurements that take an hour: a slide of real size, 2,000 slides, 100 kills on each database
+	$(BIN)/python -m benchmarks.large_slide
+	$(BIN)/python -m benchmarks.soak --slides 2000
+	$(BIN)/python -m benchmarks.chaos --kills 100 --database sqlite
+	$(BIN)/python -m benchmarks.chaos --kills 100 --database postgres
 
 lock: .venv/.dev  ## renew the hashed locks
 	.ci/lock $(UV)
@@ -42,7 +50,8 @@ $(UV):
 
 .venv/.run: requirements/run.txt pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
-	$(UV) pip install --quiet --require-hashes -r requirements/run.txt
+	# the engine's processes start with byte code at hand: importing torch without it takes twice as long
+	$(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements/run.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

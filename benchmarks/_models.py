@@ -25,14 +25,21 @@ HEADS = {192: (128, 96), 1536: (512, 384)}
 
 
 class Logged:
-    """Writes each batch's beginning, end (both of the monotonic clock), CPU seconds and tiles to a file."""
+    """Writes each batch's beginning, end (both of the monotonic clock), CPU seconds and tiles to a file.
 
-    def __init__(self, encoder, path):
+    `begun` is a file that has the tiles of each batch as soon as it begins.
+    """
+
+    def __init__(self, encoder, path, begun=None):
         self.spec, self._encoder = encoder.spec, encoder
         self._path = Path(path)
         self._path.write_text("")
+        self._begun = begun and Path(begun)
 
     def encode(self, pixels):
+        if self._begun:
+            with self._begun.open("a") as file:
+                print(len(pixels), file=file)
         start, cpu = time.monotonic(), time.process_time()
         features = self._encoder.encode(pixels)
         end = time.monotonic()
@@ -68,7 +75,7 @@ class Sleeping:
         return self._features[: len(pixels)]
 
 
-def small(core=None, times=1, log=None):
+def small(core=None, times=1, log=None, begun=None):
     """The small encoder with random weights, on one thread, on one core if asked to."""
     import torch
 
@@ -79,13 +86,13 @@ def small(core=None, times=1, log=None):
     torch.set_num_threads(1)
     encoder = load_encoder(torch_spec(), SmallEncoder().state_dict())
     encoder = encoder if times == 1 else Repeated(encoder, times)
-    return encoder if log is None else Logged(encoder, log)
+    return encoder if log is None else Logged(encoder, log, begun)
 
 
-def sleeping(batch, tiles_per_s=H100_TILES_PER_S, log=None):
+def sleeping(batch, tiles_per_s=H100_TILES_PER_S, log=None, begun=None):
     """The encoder that sleeps."""
     encoder = Sleeping(replace(SLEEPING, batch_size=batch), tiles_per_s)
-    return encoder if log is None else Logged(encoder, log)
+    return encoder if log is None else Logged(encoder, log, begun)
 
 
 def sampler(dim):

@@ -26,6 +26,7 @@ from pellucid.engine.snapshot import STATUS_NAME, read_snapshot
 
 STALL_S, DEVICE_STALL_S = 12.0, 90.0
 STUCK_S = 300.0
+_GOOD_ENDS = {"exit 0", "killed: the engine ends"}
 _STRUCK_BY = 0.9  # of the progress: the last blow is well before the last scan
 
 
@@ -63,7 +64,7 @@ class Log:
         elif what == "process ready":
             at = datetime.fromisoformat(event["timestamp"]).timestamp()
             self.ready.append((at, event["role"]))
-        elif what == "process ended":
+        elif what in {"a process died", "a process ended"} and event["cause"] not in _GOOD_ENDS:
             self.causes[f"{event['role']}: {event['cause']}"] += 1
 
 

@@ -29,7 +29,9 @@ def answer(job):
     """One run, in a process of its own."""
     from benchmarks._engine import run_engine
 
-    models = _models.models(_models.read_spec(json.dumps(job["spec"])), log=job["log"], **job["encoder"])
+    begun = str(Path(job["log"]).with_suffix(".begun"))
+    spec = _models.read_spec(json.dumps(job["spec"]))
+    models = _models.models(spec, log=job["log"], begun=begun, **job["encoder"])
     sizes = {"readers": READERS, "max_readers": READERS, "n_slots": SLOTS}
     found = run_engine([job["slide"]], models, Path(job["folder"]), **sizes)
     return {key: value for key, value in found.items() if key != "logits"} | {"answers": list(found["logits"].values())}
@@ -82,23 +84,23 @@ def only_checkpoint(folder):
     return describe(found[0]) if found else None
 
 
-def embedded(log):
-    """Tiles and batches that an encoder finished, as it wrote them down."""
-    lines = [line.split() for line in Path(log).read_text().splitlines() if line.count(" ") == 3]
-    return sum(int(line[3]) for line in lines)
+def tiles_in(file):
+    """Tiles of the batches that an encoder wrote down, without its trial of one tile."""
+    return sum(int(line.split()[-1]) for line in Path(file).read_text().splitlines()) - 1
 
 
 def interrupted(job, folder, share):
-    runs = [job | {"folder": str(folder / "killed"), "log": str(folder / f"{nth}.log")} for nth in ("before", "after")]
+    logs = [folder / "before.log", folder / "after.log"]
+    runs = [job | {"folder": str(folder / "killed"), "log": str(log)} for log in logs]
     (folder / "killed").mkdir()
     state = killed(runs[0], share)
     after = _processes.run_apart(command("answer", runs[1]))
-    counts = [embedded(run["log"]) - 1 for run in runs]  # the first tile is the device process's own trial
+    ended, begun = (sum(tiles_in(log.with_suffix(end)) for log in logs) for end in (".log", ".begun"))
     return {
         "tiles": state.header.n_tiles,
         "on_disk": state.n_done,
-        "embedded": counts,
-        "again": sum(counts) - state.header.n_tiles,
+        "again": ended - state.header.n_tiles,
+        "begun_again": begun - state.header.n_tiles,
         "resumed": after["circumstances"],
         "ready_s": after["ready_s"],
         "wall_s": after["wall_s"],
@@ -126,9 +128,9 @@ def show(found):
             print(f"| {name.split()[0]} | {' | '.join(f'{mib:.0f}' for mib in parts)} |")
     print(f"\nAll together at most {run['peak_mib']:.0f} MiB.")
     print(
-        f"\nKilled at {broken['on_disk']} of {broken['tiles']} tiles on disk: {broken['again']} tiles embedded again "
-        f"({broken['again'] / found['batch']:.1f} batches); same answer: "
-        f"{'yes' if broken['answers'] == run['answers'] else 'NO'}; "
+        f"\nKilled at {broken['on_disk']} of {broken['tiles']} tiles on disk: {broken['again']} tiles were embedded "
+        f"twice, and {broken['begun_again']} begun twice ({broken['begun_again'] / found['batch']:.1f} batches); "
+        f"same answer: {'yes' if broken['answers'] == run['answers'] else 'NO'}; "
         f"{broken['wall_s']:.1f} s from claim to answer, after {broken['ready_s']:.1f} s of start-up."
     )
     print(f"Load of the machine at the end: {found['load']} on {os.cpu_count()} cores.")

@@ -348,3 +348,32 @@ def test_the_index_of_an_interrupted_run_says_that_scans_wait(
     text = published.index.read_text()
     assert "Scans not done yet" in text
     assert "2: start the same run again" in text
+
+
+def test_scans_that_wait_under_one_policy_are_done_although_another_took_the_specimen_over(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_under: Run, opened: Callable[[], Records]
+) -> None:
+    entry = make_entry(slide_of("clear"), "one")
+    run_under("north", entry, stop_when_queued=True)
+    run_under("south", entry, stop_when_queued=True)
+    summary = run_under("north", make_entry(slide_of("blurred"), "two"))
+    assert (summary.scored, summary.failed) == (2, 0)
+    with opened() as records:
+        assert records.decision("specimen one") is None, "it waits for the run that took it over"
+        assert len([task for task in records.tasks() if task.state is TaskState.QUEUED]) == 1
+
+
+def test_embeddings_of_scans_that_ended_are_swept_at_the_next_start_and_others_are_kept(
+    slide_of: Callable[[str], Path], make_entry: MakeEntry, run_on: Run, opened: Callable[[], Records], tmp_path: Path
+) -> None:
+    """A kill between the commit and the removal of the file leaves it."""
+    one = cohort_of(make_entry(slide_of("clear"), "one"))
+    run_on(one)
+    with opened() as records:
+        [task] = records.tasks()
+    left, unknown = (tmp_path / "out" / "checkpoints" / f"{key}.embeddings" for key in (task.key, "ab" * 32))
+    left.write_bytes(b"left behind")
+    unknown.write_bytes(b"somebody else's")
+    run_on(one)
+    assert not left.exists()
+    assert unknown.exists()

@@ -106,8 +106,12 @@ class Batches:
             at += target.count
             self._complete(slot)
 
-    def abandon(self, targets: tuple[Target, ...], pid: int) -> NDArray[np.int64]:
-        """A process that can't be ended was to fill these places: nobody waits for it, and its slots rest after this.
+    def abandon(self, targets: tuple[Target, ...], pid: int | None = None) -> NDArray[np.int64]:
+        """Nobody waits any more for what was to fill these places.
+
+        Args:
+            targets: the places.
+            pid: the process that was to fill them, where it can't be ended: its slots rest after this.
 
         Returns:
             The tiles that were to lie there, in their order, for another place.
@@ -117,7 +121,8 @@ class Batches:
             slot, rows = self.slots[target.slot], slice(target.first, target.first + target.count)
             tiles += slot.tiles[rows]
             slot.owners[rows] = [None] * target.count
-            self.haunt(slot, pid)
+            if pid is not None:
+                self.haunt(slot, pid)
         self.land(targets, np.zeros(len(tiles), np.bool_))
         return np.array(tiles, np.int64)
 

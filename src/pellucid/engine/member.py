@@ -42,14 +42,13 @@ class Assignment:
     """A job given to a process.
 
     `about` is whose it is; `kills` counts the processes that it ended. `begun` is when its process could begin with it,
-    `hung_at` when it last hung in the system, both by the monotonic clock.
+    by the monotonic clock.
     """
 
     job: Job
     about: Any
     kills: int = 0
     begun: float = 0.0
-    hung_at: float | None = None
 
     @property
     def begun_at(self) -> float:

@@ -1,8 +1,8 @@
 """What the readers do next: which of the scans in hand, which step, which tiles."""
 
-import time
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from pellucid.engine.batches import Batches
 from pellucid.engine.children import Ending
 from pellucid.engine.ends import UnexpectedFailure
 from pellucid.engine.flow import Flow, Stage
+from pellucid.engine.hangs import Hangs
 from pellucid.engine.member import Assignment, Member
 from pellucid.engine.messages import (
     Geometry,
@@ -33,6 +34,8 @@ N_TOP_TILES = 6
 _OWN_BLOCKS = 8
 """Blocks that a scan has left for each of its readers before another reader helps it: opening a slide costs as much."""
 
+Among = Callable[[Hashable], bool]
+Step = Callable[[Member, Among], Assignment | None]
 Read = Identified | Prepared | TilesRead | Illustrated | Refused
 
 
@@ -72,7 +75,7 @@ class Reading:
         self._next_job, self._kills, self._named = next_job, kills, identified
         self._again: deque[Assignment] = deque()
         self._files: deque[Path] = deque()
-        self._served = 0.0
+        self._hangs = Hangs()
         self.hungry = False
         """Whether no scan waits to be claimed, so that files must be hashed before tiles run out."""
 
@@ -92,26 +95,21 @@ class Reading:
     @property
     def hangs(self) -> bool:
         """Whether a job hung in the system, and no reader has got anything from storage since."""
-        jobs = [*self._again, *(one for member in self._readers() for one in member.hand)]
-        return any(self._is_held(one) for one in jobs)
+        return bool(self._hangs)
 
     def next(self, member: Member) -> Assignment | None:
         """What a reader with room does next; what is done again is alone in it."""
-        again = next((one for one in self._again if not self._is_held(one)), None)
-        if again is not None:
-            if member.hand:
-                return None
-            self._again.remove(again)
-            return again
+        if self._again:
+            return None if member.hand else self._again.popleft()
         if any(not isinstance(one.job, ReadTiles) for one in member.hand):
             return None  # behind a long job nothing is put that another could do
-        assignment = self._new(member)
-        if assignment is None and self._again and not member.hand:
-            return self._again.popleft()
+        assignment = self._new(member, lambda who: not self._hangs.holds(who))
+        if assignment is None and self._hangs and not member.hand:
+            return self._new(member, self._hangs.holds)
         return assignment
 
-    def _new(self, member: Member) -> Assignment | None:
-        steps: list[Callable[[Member], Assignment | None]] = [self._illustrate]
+    def _new(self, member: Member, among: Among) -> Assignment | None:
+        steps: list[Step] = [self._illustrate]
         if self._may_leave_tiles(member):
             if self._pace.runs_out(unhashed=False):
                 steps.append(self._prepare)
@@ -120,15 +118,16 @@ class Reading:
         elif self._is_urgent():
             steps.append(self._prepare)
         steps += [self._tiles, self._prepare, self._identify]
-        return next((one for step in steps if (one := step(member)) is not None), None)
+        return next((one for step in steps if (one := step(member, among)) is not None), None)
 
     def answered(self, member: Member, assignment: Assignment, answer: Read) -> None:
         """A reader did its job, or refused it."""
-        self._served = time.monotonic()
+        self._hangs.served()
         job = assignment.job
         if isinstance(job, ReadTiles):
             self._landed(job, answer if isinstance(answer, TilesRead) else None)
         if isinstance(job, Identify):
+            self._hangs.forget(job.path)
             self._pace.identified(assignment.took_s)
             self._named(job.path, answer if isinstance(answer, Identified) else _error(answer))
             return
@@ -151,35 +150,56 @@ class Reading:
             flow.pictures |= answer.pictures
             flow.spend("artefacts", answer.seconds)
             flow.trace.add("pictures", member.name, start=start, duration=took_s)
+            self._hangs.forget(flow)
             self._scans.commit(flow)
 
     def bereaved(self, member: Member, hand: list[Assignment], ending: Ending) -> None:
-        """A reader ended with jobs in hand; only the first, which it was doing, can have ended it.
-
-        One that hung in the system may have been served by storage that hangs for all: it is blamed only where
-        somebody was served between two such times. One that can't even be killed may still write to its places:
-        its tiles get others.
-        """
-        unkillable = ending.returncode is None
-        first, *others = hand
+        """A reader ended with jobs in hand; only the first, which it was doing, can have ended it."""
         for flow in {one.about for one in hand if isinstance(one.about, Flow)}:
             flow.readers.discard(member.number)
-        for assignment in reversed(others):
-            self._once_more(assignment, ending.pid if unkillable else None)
+        unkillable = ending.returncode is None
         if unkillable or member.hangs:
-            blame = first.hung_at is not None and not self._is_held(first) and not unkillable
-            first.hung_at = time.monotonic()
-        else:
-            blame = not ending.expected
-        first.kills += blame
+            self._hung(hand, ending)
+            return
+        first, *others = hand
+        for assignment in reversed(others):
+            self._once_more(assignment)
+        first.kills += not ending.expected
         if first.kills < self._kills:
-            self._once_more(first, ending.pid if unkillable else None)
-        elif isinstance(first.job, Identify):
-            message = f"Hashing the file ended its process {first.kills} times: {ending.cause}."
-            self._named(first.job.path, UnexpectedFailure(message))
+            self._once_more(first)
         else:
             self._void(first)
-            self._scans.quarantine(first.about, first.kills)
+            self._blame(first.about, first.kills, ending.cause)
+
+    def _hung(self, hand: list[Assignment], ending: Ending) -> None:
+        """A reader hung in the system: its tiles leave their places to others, and it may be nobody's fault.
+
+        One that can't even be ended may still write to its places, which rest until it is gone.
+        """
+        haunt = ending.pid if ending.returncode is None else None
+        for assignment in reversed(hand):
+            job, about = assignment.job, assignment.about
+            if isinstance(job, Identify):
+                self._files.append(job.path)
+                continue
+            about.asked = False
+            if isinstance(job, ReadTiles):
+                about.reading -= 1
+                tiles = self._batches.abandon(job.targets, haunt)
+                if about.stage is not Stage.ENDED:
+                    about.blocks.appendleft(tiles)
+        blamed = self._hangs.hung(hand[0].about)
+        if blamed >= self._kills:
+            self._blame(hand[0].about, blamed, ending.cause)
+
+    def _blame(self, about: Flow | Path, kills: int, cause: str) -> None:
+        self._hangs.forget(about)
+        if isinstance(about, Flow):
+            self._scans.quarantine(about, kills)
+            return
+        with contextlib.suppress(ValueError):
+            self._files.remove(about)
+        self._named(about, UnexpectedFailure(f"Hashing the file ended its process {kills} times: {cause}."))
 
     def drop(self, flow: Flow) -> None:
         """Forget what waits of a scan that ended."""
@@ -187,22 +207,14 @@ class Reading:
             self._again.remove(assignment)
             self._void(assignment)
         flow.blocks.clear()
+        self._hangs.forget(flow)
 
-    def _once_more(self, assignment: Assignment, haunt: int | None) -> None:
-        job, flow = assignment.job, assignment.about
-        if haunt is not None and isinstance(job, ReadTiles):
-            flow.blocks.appendleft(self._batches.abandon(job.targets, haunt))
-            flow.reading -= 1
-            if flow.stage is Stage.ENDED:
-                flow.blocks.clear()
-        elif isinstance(flow, Flow) and flow.stage is Stage.ENDED:
+    def _once_more(self, assignment: Assignment) -> None:
+        flow = assignment.about
+        if isinstance(flow, Flow) and flow.stage is Stage.ENDED:
             self._void(assignment)
         else:
             self._again.appendleft(assignment)
-
-    def _is_held(self, assignment: Assignment) -> bool:
-        """Whether it hung, and nobody was served since."""
-        return assignment.hung_at is not None and assignment.hung_at > self._served
 
     def _void(self, assignment: Assignment) -> None:
         """Places that a read had reserved count as read; nobody wants them."""
@@ -222,26 +234,27 @@ class Reading:
 
     def _is_urgent(self) -> bool:
         """Whether a scan to be looked at is more urgent than those whose tiles wait."""
-        first = self._first(Stage.PREPARE)
+        first = self._first(Stage.PREPARE, lambda _who: True)
         return first is not None and all(
             first.work.priority > flow.work.priority for flow in self._scans if flow.blocks
         )
 
-    def _identify(self, member: Member) -> Assignment | None:
-        if not self._files or member.hand:
+    def _identify(self, member: Member, among: Among) -> Assignment | None:
+        path = next((path for path in self._files if among(path)), None)
+        if path is None or member.hand:
             return None
-        path = self._files.popleft()
+        self._files.remove(path)
         return Assignment(job=Identify(job=self._next_job(), path=path), about=path)
 
-    def _prepare(self, _member: Member) -> Assignment | None:
-        flow = self._first(Stage.PREPARE)
+    def _prepare(self, _member: Member, among: Among) -> Assignment | None:
+        flow = self._first(Stage.PREPARE, among)
         if flow is None:
             return None
         flow.asked = True
         return Assignment(job=Prepare(job=self._next_job(), file=flow.work.file, geometry=self._geometry), about=flow)
 
-    def _illustrate(self, _member: Member) -> Assignment | None:
-        flow = self._first(Stage.PICTURES)
+    def _illustrate(self, _member: Member, among: Among) -> Assignment | None:
+        flow = self._first(Stage.PICTURES, among)
         if flow is None or flow.passes is None:
             return None
         flow.asked = True
@@ -258,8 +271,8 @@ class Reading:
         )
         return Assignment(job=job, about=flow)
 
-    def _tiles(self, member: Member) -> Assignment | None:
-        flow = self._choose(member)
+    def _tiles(self, member: Member, among: Among) -> Assignment | None:
+        flow = self._choose(member, among)
         if flow is None:
             return None
         block, most = flow.blocks[0], self._batches.most
@@ -281,9 +294,9 @@ class Reading:
         )
         return Assignment(job=job, about=flow)
 
-    def _choose(self, member: Member) -> Flow | None:
+    def _choose(self, member: Member, among: Among) -> Flow | None:
         """The scan whose tiles a reader reads: its own as long as there are any, else one that wants help."""
-        waiting = [flow for flow in self._scans if flow.blocks]
+        waiting = [flow for flow in self._scans if flow.blocks and among(flow)]
         if not waiting:
             return None
         waiting.sort(key=lambda flow: (-flow.work.priority, flow.since))
@@ -293,8 +306,8 @@ class Reading:
         wanting = [flow for flow in waiting if len(flow.blocks) >= _OWN_BLOCKS * len(flow.readers)]
         return (own or wanting or waiting)[0]
 
-    def _first(self, stage: Stage) -> Flow | None:
-        waiting = [flow for flow in self._scans if flow.stage is stage and not flow.asked]
+    def _first(self, stage: Stage, among: Among) -> Flow | None:
+        waiting = [flow for flow in self._scans if flow.stage is stage and not flow.asked and among(flow)]
         return max(waiting, key=lambda flow: (flow.work.priority, -flow.since), default=None)
 
 

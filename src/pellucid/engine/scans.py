@@ -109,7 +109,7 @@ class Scans:
         header = CheckpointHeader(
             scan=flow.work.scan, spec=spec.digest, grid=_grid_digest(prepared), n_tiles=n_tiles, dim=spec.dim
         )
-        flow.lay_out(prepared, Checkpoint.open(self._checkpoints / f"{flow.work.key[:32]}.embeddings", header))
+        flow.lay_out(prepared, Checkpoint.open(self._checkpoints / f"{flow.work.key}.embeddings", header))
         self._events.embedded(flow.n_done, before=True)
         self.advanced(flow)
 

@@ -131,6 +131,11 @@ class Intake:
         idle = not (self._in_hand or self._changed or self._entered)
         return idle and (self._closed or not self.filing.open_ended)
 
+    def is_pending(self, specimen: str) -> bool:
+        """Whether a specimen is still to be entered, for the first time or anew."""
+        rows = self._rows.get(specimen, ())
+        return specimen in self._changed or any(row.path in self._in_hand for row in rows)
+
     @property
     def n_files(self) -> int:
         """Files that are here or were, hashed or not."""

@@ -145,6 +145,10 @@ class RecordsLedger:
             task = records.claim(process_owner(), lease_s=self.lease_s, lane=self.terms.lane)
             if task is None:
                 return None
+            if self.intake.is_pending(task.specimen):
+                # It waits from an earlier run; whether this table still asks for it is known once its row is entered.
+                records.release(task)
+                return None
             refusal = self._refusal(task)
             if refusal is None:
                 return self._work(task)
@@ -171,7 +175,7 @@ class RecordsLedger:
         """Why a task can't be worked on, if it can't."""
         if task.key in self._errors:
             return self._errors[task.key]
-        if task.key not in self.wanted and task.key not in self.recording.records.specimen(task.specimen).expected:
+        if task.key not in self.wanted and self._is_superseded(task):
             return TaskSuperseded("A later table no longer asks for this scan, or asks for it at another scale.")
         if task.scan_digest is None:
             return UnexpectedFailure(
@@ -180,6 +184,17 @@ class RecordsLedger:
         for conflict in self.recording.records.identity_conflicts(task.scan_digest):
             return IdentityConflict(f"The same scan is filed under {len(conflict.cases)} cases.")
         return None
+
+    def _is_superseded(self, task: ClaimedTask) -> bool:
+        """Whether a later table of the same bundle and policy no longer asks for a scan.
+
+        One of another bundle says nothing about it: it takes over the specimen's decision, not this lane's answers.
+        """
+        expected = self.recording.records.specimen(task.specimen).expected
+        if task.key in expected:
+            return False
+        lanes = {other.lane for other in self.recording.records.tasks(keys=expected)} if expected else set()
+        return task.lane in lanes or not lanes
 
     def keep(self, works: Sequence[Work], progressed: Collection[str]) -> set[str]:
         """Prolong the leases; the keys of those that are lost."""

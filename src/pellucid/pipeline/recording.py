@@ -11,6 +11,7 @@ from pellucid.core.errors import PellucidError
 from pellucid.core.serial import to_plain
 from pellucid.core.telemetry import logs
 from pellucid.core.telemetry.metrics import ScanMetrics
+from pellucid.core.telemetry.trace import TRACE_NAME, Trace
 from pellucid.domain.decision import Versions
 from pellucid.domain.observation import Observation
 from pellucid.domain.posterior import Posterior
@@ -118,6 +119,7 @@ class Recording:
         """A scan that was looked at but gives no answer is finished, with what was seen and why; others failed."""
         if account.seen is None or not isinstance(error, ScanUnanswerable):
             return self._failed(task, error, account)
+        self._keep_trace(task, account.trace)
         seen, folder = account.seen, self.folder_of(task)
         with writing(self.out):
             pictures = write_pictures(self.out / folder, seen.pictures)
@@ -152,6 +154,7 @@ class Recording:
 
     def quarantined(self, task: ClaimedTask, cause: str, account: Account) -> Outcome:
         """A scan that ended its process each time it was alone is kept apart until somebody looks at it."""
+        self._keep_trace(task, account.trace)
         error = ScanQuarantined(cause)
         finding = Finding(reason=Reason.PROCESSING_FAILED, detail=cause, scan=scan_of(task), code=error.code)
         noted = _Noted(
@@ -162,6 +165,7 @@ class Recording:
         return Outcome(code=error.code)
 
     def _failed(self, task: ClaimedTask, error: PellucidError, account: Account) -> Outcome:
+        self._keep_trace(task, account.trace)
         reason = Reason.IDENTITY_CONFLICT if isinstance(error, IdentityConflict) else Reason.PROCESSING_FAILED
         message = unnamed(error.message, Path(task.payload["path"]))
         finding = Finding(reason=reason, detail=message, scan=scan_of(task), code=error.code)
@@ -183,7 +187,19 @@ class Recording:
                 write_bag_of(
                     self.bags or self.out / BAGS, answer, scan=scan_of(task), key=task.key, spec=self.bundle.spec
                 )
+        self._keep_trace(task, answer.trace)
         return {(folder / name).as_posix(): digest for name, digest in digests.items()}
+
+    def _keep_trace(self, task: ClaimedTask, trace: Trace | None) -> None:
+        """Write where the scan's time went. It is no part of the answer: one that can't be written costs nothing."""
+        if trace is None or not trace.spans:
+            return
+        trace.run_id = self.run_id
+        try:
+            with writing(self.out):
+                trace.write(self.out / self.folder_of(task) / TRACE_NAME)
+        except PellucidError as error:
+            logs.get_logger("pipeline").warning("trace can't be written", code=error.code)
 
     def _believed(self, answer: Answer) -> tuple[Posterior | None, float | None, tuple[float, ...]]:
         if answer.passes is None:

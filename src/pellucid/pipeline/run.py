@@ -84,7 +84,7 @@ class RunOptions:
         readers: reader processes; None chooses, and adjusts while it runs.
         device_threads: threads of the encoder on a CPU; None chooses.
         devices: accelerators.
-        grace_s, stall_s, patience_s, lease_s, recycle_jobs: see `EngineConfig`.
+        grace_s, stall_s, device_stall_s, patience_s, lease_s, recycle_jobs: see `EngineConfig`.
     """
 
     purpose: str = "run"
@@ -104,6 +104,7 @@ class RunOptions:
     grace_s: float = 60.0
     stall_s: float = 120.0
     patience_s: float = 3600.0
+    device_stall_s: float = 600.0
     lease_s: float = 120.0
     recycle_jobs: int = 4000
 
@@ -222,6 +223,7 @@ class _Run:
     _latest: EngineSnapshot | None = None
 
     def carry_out(self) -> RunSummary:
+        _sweep(self.ledger.recording.records, self.ledger.recording.out / CHECKPOINTS)
         state, engine = "interrupted", self._engine()
         self._write_metrics()
         self.stop.patient = True
@@ -251,6 +253,7 @@ class _Run:
             lease_s=options.lease_s,
             grace_s=options.grace_s,
             stall_s=options.stall_s,
+            device_stall_s=options.device_stall_s,
             patience_s=options.patience_s,
             recycle_jobs=options.recycle_jobs,
         )
@@ -349,6 +352,14 @@ class _Run:
             device_busy_share=round(engine.rates.busy_share_run(len(engine.models.devices)), 4),
             restarts=sum(number for (_, cause), number in engine.crew.restarts.items() if cause != "recycled"),
         )
+
+
+def _sweep(records: Records, checkpoints: Path) -> None:
+    """Remove embeddings of scans that have ended: an engine killed just after a commit leaves them behind."""
+    left = {path.stem: path for path in checkpoints.glob("*.embeddings")}
+    for task in records.tasks(keys=set(left)) if left else []:
+        if task.state in {TaskState.DONE, TaskState.FAILED, TaskState.QUARANTINED}:
+            left[task.key].unlink(missing_ok=True)
 
 
 def _left(records: Records, wanted: set[str]) -> int:
