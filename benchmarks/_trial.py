@@ -224,7 +224,8 @@ def files_left(out):
 def read_records(address):
     """What is recorded, and all that is wrong with it."""
     with open_records(address, create=False) as records:
-        states = {task.key: str(task.state) for task in records.tasks()}
+        tasks = records.tasks()
+        states = {task.key: str(task.state) for task in tasks}
         results = records.scan_results()
         audit = records.verify_audit()
         ends = Counter(
@@ -234,7 +235,10 @@ def read_records(address):
         )
     per_key = Counter(result.task_key for result in results)
     problems = [f"{n} results of {key[:12]}" for key, n in per_key.items() if n > 1]
-    problems += [f"{ends[key]} ends in the audit trail of {key[:12]}" for key in states if ends[key] != 1]
+    # A file without an identity, here an empty one, is looked at anew by each start.
+    nameless = {task.key for task in tasks if task.scan_digest is None and ends[task.key]}
+    once = states.keys() - nameless
+    problems += [f"{ends[key]} ends in the audit trail of {key[:12]}" for key in once if ends[key] != 1]
     problems += [f"{state} task {key[:12]}" for key, state in states.items() if state not in {"done", "failed"}]
     problems += [f"done without result: {key[:12]}" for key, s in states.items() if s == "done" and not per_key[key]]
     problems += [f"audit: {problem.detail}" for problem in audit.problems]

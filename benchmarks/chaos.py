@@ -26,6 +26,7 @@ from pellucid.engine.snapshot import STATUS_NAME, read_snapshot
 
 STALL_S, DEVICE_STALL_S = 12.0, 90.0
 STUCK_S = 300.0
+_EARLY_S = (0.2, 1.5)
 _GOOD_ENDS = {"exit 0", "killed: the engine ends"}
 _STRUCK_BY = 0.9  # of the progress: the last blow is well before the last scan
 
@@ -71,11 +72,11 @@ class Log:
 class Chaos:
     """One disturbed run, to its end."""
 
-    def __init__(self, spec, trial, blows, striker, n_tiles, draw):
+    def __init__(self, spec, trial, blows, striker, n_tiles, draw, between_s):
         self.spec, self.trial, self.blows, self.striker, self.n_tiles = spec, trial, blows, striker, n_tiles
         self.log = Log(spec.out / "run.jsonl")
         self.draw, self.starts, self.problems = draw, 0, []
-        self._n_blows = len(blows)
+        self._n_blows, self._between_s = len(blows), between_s
         self._not_before = 0.0
         self._best, self._moved_at = -1.0, time.monotonic()
 
@@ -92,11 +93,10 @@ class Chaos:
             self._look(process)
             if self.blows and self._is_due() and self.striker.strike(process.pid, self.blows[0]):
                 self.blows.pop(0)
-                self._not_before = time.monotonic() + self.draw.uniform(0.2, 1.5)
+                early = bool(self.blows) and self.blows[0].early
+                self._not_before = time.monotonic() + self.draw.uniform(*(_EARLY_S if early else self._between_s))
             time.sleep(0.05)
         self.log.read()
-        if self.blows:
-            self.problems.append(f"the run ended before {len(self.blows)} of {self._n_blows} blows")
 
     def _start(self):
         self.starts += 1
@@ -187,7 +187,7 @@ def trial(root, arguments):
         limits = {"reader": STALL_S, "device": DEVICE_STALL_S, "posterior": DEVICE_STALL_S, "supervisor": STALL_S}
         striker = Striker(draw=draw, limits=limits, server=server)
         blows = _blows.plan(arguments.kills, seed=arguments.seed, database=server is not None)
-        chaos = Chaos(wild, root, blows, striker, expected.n_tiles, draw)
+        chaos = Chaos(wild, root, blows, striker, expected.n_tiles, draw, arguments.between)
         segments, begun = _trial.segments(), time.monotonic()
         chaos.run()
         wild_s = time.monotonic() - begun
@@ -203,6 +203,7 @@ def trial(root, arguments):
         "tiles": expected.n_tiles,
         "blows": dict(sorted(Counter(f"{blow.target} {blow.how}" for _, blow in striker.struck).items())),
         "n_blows": len(striker.struck),
+        "not_struck": len(chaos.blows),
         "starts": chaos.starts,
         "ended": dict(chaos.log.causes.most_common()),
         "calm_s": round(calm_s, 1),
@@ -240,7 +241,8 @@ def show(result):
         ordered = sorted(times)
         if ordered:
             print(f"| {role} | {len(ordered)} | {ordered[len(ordered) // 2]} | {ordered[-1]} |")
-    print(f"\nfiles of work under way that are left: {len(result['files_left'])}")
+    print(f"\nblows that were left when the last scan ended: {result['not_struck']}")
+    print(f"files of work under way that are left: {len(result['files_left'])}")
     for problem in result["problems"]:
         print(f"PROBLEM: {problem}")
     print("no problem" if not result["problems"] else "")
@@ -250,8 +252,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
-    parser.add_argument("--scans", type=int, default=36, help="good scans; six bad ones come on top")
+    parser.add_argument("--scans", type=int, default=80, help="good scans; six bad ones come on top")
     parser.add_argument("--side", type=int, default=4096, help="of the good scans, pixels")
+    # Faster than readers are replaced, nothing goes on, and any job looks deadly.
+    parser.add_argument("--between", type=float, nargs=2, default=(1.5, 3.0), help="seconds between blows, at least")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="where to work; kept afterwards")
     parser.add_argument("--json", action="store_true")

@@ -252,3 +252,16 @@ def test_importing_the_module_does_not_import_structlog():
     program = "import sys, pellucid.core.telemetry.logs; sys.exit('structlog' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+def test_what_is_true_of_the_whole_process_is_on_the_lines_of_every_thread(tmp_path: Path) -> None:
+    import threading
+
+    logs.configure_logging(file=tmp_path / "log.jsonl", console=None)
+    with logs.everywhere(run_id="r1"):
+        thread = threading.Thread(target=lambda: logs.get_logger("engine").info("from a thread"))
+        thread.start()
+        thread.join()
+    logs.get_logger("engine").info("after it")
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line.get("run_id") for line in lines] == ["r1", None]

@@ -10,6 +10,7 @@ from pellucid.engine.ends import LeaseGone
 from pellucid.engine.flow import Stage
 from pellucid.engine.ledger import Ledger, Work
 from pellucid.engine.messages import Identified
+from pellucid.engine.pace import Pace
 from pellucid.engine.reading import Reading
 from pellucid.engine.scans import Scans
 from pellucid.engine.tasks import Tasks
@@ -25,12 +26,15 @@ class Claims:
         desk: where the ledger is asked.
         tasks: where what must wait for the ledger runs.
         scans: the scans in hand.
+        pace: says when another is needed although enough are open, because they are small.
         open_scans: scans that wait for a reader at once; as many again may be on their way to their commit.
         files: files that wait for a reader at once.
     """
 
-    def __init__(self, ledger: Ledger, desk: Desk, tasks: Tasks, scans: Scans, *, open_scans: int, files: int) -> None:
-        self._ledger, self._desk, self._tasks, self._scans = ledger, desk, tasks, scans
+    def __init__(
+        self, ledger: Ledger, desk: Desk, tasks: Tasks, scans: Scans, pace: Pace, *, open_scans: int, files: int
+    ) -> None:
+        self._ledger, self._desk, self._tasks, self._scans, self._pace = ledger, desk, tasks, scans, pace
         self._open_scans, self._files = open_scans, files
         self._held: Work | None = None
         self._n_hashing = 0
@@ -85,7 +89,10 @@ class Claims:
             return False
         if any(flow.work.alone for flow in self._scans):
             return False
-        return sum(flow.stage is Stage.PREPARE or bool(flow.blocks) for flow in self._scans) < self._open_scans
+        looking = sum(flow.stage is Stage.PREPARE for flow in self._scans)
+        if looking + sum(bool(flow.blocks) for flow in self._scans) < self._open_scans:
+            return True
+        return not looking and self._pace.runs_out(unhashed=False)
 
     async def _claim(self) -> None:
         self.over = False

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from pellucid.core.errors import PellucidError, StorageFull
 from pellucid.core.telemetry import logs
@@ -20,7 +20,9 @@ from pellucid.engine.disk import Disk
 from pellucid.engine.dispatch import Dispatch
 from pellucid.engine.embedding import Embedding
 from pellucid.engine.ends import LeaseGone, OutputGone, StorageHangs
+from pellucid.engine.events import EngineEvents, Stopping
 from pellucid.engine.flow import Flow
+from pellucid.engine.jobs import ReaderJobs
 from pellucid.engine.ledger import Ledger, Work
 from pellucid.engine.member import Assignment, Member
 from pellucid.engine.messages import Answer, BufferShape, Encode, Encoded, Role
@@ -34,31 +36,8 @@ from pellucid.engine.tasks import Tasks
 _POLL_S = 0.5
 _BEAT_S = 1.0
 _LAST_PATIENCE_S = 5.0
-_SETTLE_S = 30.0
+_SETTLE_S = 10.0
 _RELEASE_S = 10.0
-
-
-class EngineEvents(Protocol):
-    """What somebody who watches an engine is told."""
-
-    def started(self, scan: str) -> None:
-        """Work on the scan of this pseudonym begins."""
-
-    def tiles(self, number: int) -> None:
-        """So many more tiles are embedded."""
-
-    def paused(self, because: PellucidError | None) -> None:
-        """The engine waits for its disk, database or storage; None: it goes on."""
-
-    def beat(self, engine: "Engine") -> None:
-        """About once a second: look at the engine and say what is seen."""
-
-
-class Stopping(Protocol):
-    """Whether somebody asked to stop: `asked` after what is in hand, `now` at once."""
-
-    asked: bool
-    now: bool
 
 
 class Engine:
@@ -106,7 +85,13 @@ class Engine:
         )
         self._pace = Pace(spec.batch_size, len(models.devices), lambda: self.scans.backlog)
         self.claims = Claims(
-            ledger, self.desk, self.tasks, self.scans, open_scans=config.open_scans, files=config.max_readers
+            ledger,
+            self.desk,
+            self.tasks,
+            self.scans,
+            self._pace,
+            open_scans=config.open_scans,
+            files=config.max_readers,
         )
         self._jobs = itertools.count(1)
 
@@ -144,12 +129,11 @@ class Engine:
         kills, next_job = self.config.kills, self._jobs.__next__
         self.crew = Crew(self.models, self.config, buffers, self)
         self.reading = self.claims.reading = Reading(
-            self.models.spec,
+            ReaderJobs(self.models.spec, next_job),
             self.batches,
             self.scans,
             self._pace,
             readers=lambda: self.crew.of(Role.READER),
-            next_job=next_job,
             kills=kills,
             identified=self.claims.identified,
         )

@@ -33,8 +33,8 @@ class Flow:
     """A scan in hand.
 
     `number` is its own, also where the same scan is taken up again. `blocks` are the tiles that no reader has yet, as
-    arrays of indices into the grid; `readers` the readers that work on it; `asked` says that a process has its next
-    step. `durable` is the number of tiles that were on disk when the leases were last prolonged. `kills` counts the
+    arrays of indices into the grid, `waiting` their number; `reading` counts the blocks that readers have, `readers`
+    are the readers that work on it; `asked` says that a process has its next step. `durable` is the number of tiles that were on disk when the leases were last prolonged. `kills` counts the
     posterior processes that it ended.
     """
 
@@ -44,6 +44,7 @@ class Flow:
     prepared: Prepared | None = None
     checkpoint: Checkpoint | None = None
     blocks: deque[NDArray[np.int64]] = field(default_factory=deque)
+    waiting: int = 0
     reading: int = 0
     readers: set[int] = field(default_factory=set)
     passes: Sampled | None = None
@@ -75,10 +76,31 @@ class Flow:
         done = checkpoint.done
         left = (block[~done[block]] for block in superblocks(prepared.grid))
         self.blocks.extend(block for block in left if len(block))
+        self.waiting = len(prepared.grid) - checkpoint.n_done
         self.durable = checkpoint.n_done
         if checkpoint.n_done:
             self.circumstances["resumed"] = f"at tile {checkpoint.n_done} of {len(prepared.grid)}"
         self.stage, self.asked = Stage.TILES, False
+
+    def hand_out(self, block: NDArray[np.int64]) -> None:
+        """A reader has the first block, or its beginning."""
+        rest = self.blocks.popleft()[len(block) :]
+        if len(rest):
+            self.blocks.appendleft(rest)
+        self.waiting -= len(block)
+        self.reading += 1
+
+    def take_back(self, block: NDArray[np.int64]) -> None:
+        """A reader could not read a block: it is the next again."""
+        self.reading -= 1
+        if self.stage is Stage.TILES:
+            self.blocks.appendleft(block)
+            self.waiting += len(block)
+
+    def forget_tiles(self) -> None:
+        """No further tile is to be read."""
+        self.blocks.clear()
+        self.waiting = 0
 
     def lost_process(self, process: str, cause: str) -> None:
         """A process ended with work of this scan in hand."""

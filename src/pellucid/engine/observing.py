@@ -85,14 +85,13 @@ def _state(engine: "Engine") -> EngineState:
 def _scan(flow: Flow) -> ScanProgress:
     now = time.monotonic()
     checkpoint = flow.checkpoint
-    waiting = sum(len(block) for block in flow.blocks)
     return ScanProgress(
         name=flow.work.name,
         stage=flow.stage.value,
         tiles_total=flow.n_tiles,
         tiles_done=flow.n_done,
         tiles_durable=0 if checkpoint is None else min(checkpoint.n_synced, flow.n_done),
-        tiles_in_flight=0 if checkpoint is None else max(0, flow.n_tiles - flow.n_done - waiting),
+        tiles_in_flight=0 if checkpoint is None else max(0, flow.n_tiles - flow.n_done - flow.waiting),
         started_s=now - flow.since,
         durable_s=now - flow.last_write,
         stat=flow.work.priority >= STAT,

@@ -8,20 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from pellucid.core.errors import PellucidError
-from pellucid.domain.encoder import EncoderSpec
 from pellucid.engine.batches import Batches
 from pellucid.engine.children import Ending
 from pellucid.engine.ends import UnexpectedFailure
 from pellucid.engine.flow import Flow, Stage
 from pellucid.engine.hangs import Hangs
+from pellucid.engine.jobs import ReaderJobs
 from pellucid.engine.member import Assignment, Member
 from pellucid.engine.messages import (
-    Geometry,
     Identified,
     Identify,
-    Illustrate,
     Illustrated,
-    Prepare,
     Prepared,
     ReadTiles,
     Refused,
@@ -30,7 +27,6 @@ from pellucid.engine.messages import (
 from pellucid.engine.pace import Pace
 from pellucid.engine.scans import Scans, error_of_refusal
 
-N_TOP_TILES = 6
 _OWN_BLOCKS = 8
 """Blocks that a scan has left for each of its readers before another reader helps it: opening a slide costs as much."""
 
@@ -46,33 +42,28 @@ class Reading:
     still enough to read of those before it, so that tiles never run out.
 
     Args:
-        spec: the encoder, for which tiles are cut.
+        jobs: makes their jobs.
         batches: where tiles go.
         scans: the scans in hand.
         pace: says when the next scan must be looked at.
         readers: gives the reader processes.
-        next_job: gives job numbers.
         kills: a scan whose job ends its process so often is quarantined.
         identified: told of a file's identity, or why it has none.
     """
 
     def __init__(
         self,
-        spec: EncoderSpec,
+        jobs: ReaderJobs,
         batches: Batches,
         scans: Scans,
         pace: Pace,
         *,
         readers: Callable[[], Iterable[Member]],
-        next_job: Callable[[], int],
         kills: int,
         identified: Callable[[Path, Identified | PellucidError], None],
     ) -> None:
-        self._geometry = Geometry(
-            tile_px=spec.tile_px, mpp=spec.mpp, tolerance=spec.mpp_tolerance, decoding=spec.decoding
-        )
         self._batches, self._scans, self._pace, self._readers = batches, scans, pace, readers
-        self._next_job, self._kills, self._named = next_job, kills, identified
+        self._jobs, self._kills, self._named = jobs, kills, identified
         self._again: deque[Assignment] = deque()
         self._files: deque[Path] = deque()
         self._hangs = Hangs()
@@ -184,10 +175,7 @@ class Reading:
                 continue
             about.asked = False
             if isinstance(job, ReadTiles):
-                about.reading -= 1
-                tiles = self._batches.abandon(job.targets, haunt)
-                if about.stage is not Stage.ENDED:
-                    about.blocks.appendleft(tiles)
+                about.take_back(self._batches.abandon(job.targets, haunt))
         blamed = self._hangs.hung(hand[0].about)
         if blamed >= self._kills:
             self._blame(hand[0].about, blamed, ending.cause)
@@ -206,7 +194,7 @@ class Reading:
         for assignment in [one for one in self._again if one.about is flow]:
             self._again.remove(assignment)
             self._void(assignment)
-        flow.blocks.clear()
+        flow.forget_tiles()
         self._hangs.forget(flow)
 
     def _once_more(self, assignment: Assignment) -> None:
@@ -244,55 +232,33 @@ class Reading:
         if path is None or member.hand:
             return None
         self._files.remove(path)
-        return Assignment(job=Identify(job=self._next_job(), path=path), about=path)
+        return self._jobs.identify(path)
 
     def _prepare(self, _member: Member, among: Among) -> Assignment | None:
         flow = self._first(Stage.PREPARE, among)
         if flow is None:
             return None
         flow.asked = True
-        return Assignment(job=Prepare(job=self._next_job(), file=flow.work.file, geometry=self._geometry), about=flow)
+        return self._jobs.prepare(flow)
 
     def _illustrate(self, _member: Member, among: Among) -> Assignment | None:
         flow = self._first(Stage.PICTURES, among)
-        if flow is None or flow.passes is None:
+        if flow is None:
             return None
         flow.asked = True
-        readable = flow.readable
-        order = np.argsort(-flow.passes.attention_mean, kind="stable")[:N_TOP_TILES]
-        top = np.flatnonzero(readable)[order]
-        job = Illustrate(
-            job=self._next_job(),
-            file=flow.work.file,
-            geometry=self._geometry,
-            grid=flow.grid,
-            readable=readable,
-            top=tuple(int(tile) for tile in top),
-        )
-        return Assignment(job=job, about=flow)
+        return self._jobs.illustrate(flow)
 
     def _tiles(self, member: Member, among: Among) -> Assignment | None:
         flow = self._choose(member, among)
         if flow is None:
             return None
-        block, most = flow.blocks[0], self._batches.most
-        targets = self._batches.reserve(flow.number, block[:most])
+        block = flow.blocks[0][: self._batches.most]
+        targets = self._batches.reserve(flow.number, block)
         if targets is None:
             return None
-        flow.blocks.popleft()
-        if len(block) > most:
-            flow.blocks.appendleft(block[most:])
-        flow.reading += 1
+        flow.hand_out(block)
         flow.readers.add(member.number)
-        job = ReadTiles(
-            job=self._next_job(),
-            file=flow.work.file,
-            geometry=self._geometry,
-            level0_px=flow.grid.level0_px,
-            coords=flow.grid.coords[block[:most]],
-            targets=targets,
-        )
-        return Assignment(job=job, about=flow)
+        return self._jobs.read(flow, block, targets)
 
     def _choose(self, member: Member, among: Among) -> Flow | None:
         """The scan whose tiles a reader reads: its own as long as there are any, else one that wants help."""

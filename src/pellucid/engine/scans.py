@@ -84,7 +84,7 @@ class Scans:
     @property
     def backlog(self) -> int:
         """Tiles that no reader has yet."""
-        return sum(len(block) for flow in self for block in flow.blocks)
+        return sum(flow.waiting for flow in self)
 
     def take(self, work: Work) -> None:
         """Take a scan up."""

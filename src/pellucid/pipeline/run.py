@@ -169,7 +169,7 @@ def run_cohort(
         if options.metrics_port is not None:
             stack.enter_context(_serve(metrics, options.metrics_port))
         records = stack.enter_context(open_records(options.database or out / DATABASE_NAME))
-        stack.enter_context(logs.bound(run_id=run_id))
+        stack.enter_context(logs.everywhere(run_id=run_id))
         records.start_run(
             run_id=run_id,
             purpose=options.purpose,

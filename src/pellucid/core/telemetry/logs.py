@@ -40,6 +40,9 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _open_file: "_LineFile | None" = None
 
 
+_everywhere: dict[str, object] = {}
+
+
 def configure_logging(
     *,
     file: Path | None = None,
@@ -73,6 +76,7 @@ def configure_logging(
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _add_everywhere,
             structlog.processors.add_log_level,
             _add_time,
             _structure_exception,
@@ -110,6 +114,18 @@ def clear() -> None:
     import structlog
 
     structlog.contextvars.clear_contextvars()
+
+
+@contextlib.contextmanager
+def everywhere(**values: object) -> Iterator[None]:
+    """Within the block, every line of this process has these values, whatever thread or callback writes it."""
+    before = dict(_everywhere)
+    _everywhere.update(values)
+    try:
+        yield
+    finally:
+        _everywhere.clear()
+        _everywhere.update(before)
 
 
 @contextlib.contextmanager
@@ -196,6 +212,12 @@ def _for_people(event: Mapping[str, Any]) -> str:
 def _short(value: object) -> str:
     text = str(value)
     return text[:12] if re.fullmatch(r"[0-9a-f]{32,}", text) else text
+
+
+def _add_everywhere(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in _everywhere.items():
+        event.setdefault(name, value)
+    return event
 
 
 def _add_time(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
