@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pellucid.bundle import Bundle
-from pellucid.engine.reading import N_TOP_TILES
+from pellucid.engine.jobs import N_TOP_TILES
 from pellucid.pipeline import score
 from pellucid.pipeline.errors import NoTissue
 from pellucid.pipeline.metrics import STAGES

@@ -36,7 +36,7 @@ class TileEncoder:
         Not for several threads at once: one encoder owns one batch buffer.
 
         Args:
-            pixels: `(b, tile_px, tile_px, 3) uint8` RGB at the spec's um/px, 1 <= b <= batch_size, or what it shrank to.
+            pixels: `(b, tile_px, tile_px, 3) uint8` RGB at the spec's um/px, 1 <= b <= batch_size or what it shrank to.
 
         Returns:
             `(b, dim) float32`.

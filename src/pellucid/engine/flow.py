@@ -34,8 +34,8 @@ class Flow:
 
     `number` is its own, also where the same scan is taken up again. `blocks` are the tiles that no reader has yet, as
     arrays of indices into the grid, `waiting` their number; `reading` counts the blocks that readers have, `readers`
-    are the readers that work on it; `asked` says that a process has its next step. `durable` is the number of tiles that were on disk when the leases were last prolonged. `kills` counts the
-    posterior processes that it ended.
+    are the readers that work on it. `asked` says that a process has its next step. `durable` is the number of tiles
+    that were on disk when the leases were last prolonged. `kills` counts the posterior processes that it ended.
     """
 
     number: int
