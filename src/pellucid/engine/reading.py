@@ -1,6 +1,7 @@
 """What the readers do next: which of the scans in hand, which step, which tiles."""
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
@@ -34,6 +35,10 @@ Among = Callable[[Hashable], bool]
 Step = Callable[[Member, Among], Assignment | None]
 Read = Identified | Prepared | TilesRead | Illustrated | Refused
 
+_RESTS_S = (0.3, 3.0)
+"""How long a job rests after it ended its first process, and its second: kills from outside come in bursts, and a job
+that is tried again at once is what a new process is doing when the next one falls."""
+
 
 class Reading:
     """Hands out the readers' jobs.
@@ -65,6 +70,7 @@ class Reading:
         self._batches, self._scans, self._pace, self._readers = batches, scans, pace, readers
         self._jobs, self._kills, self._named = jobs, kills, identified
         self._again: deque[Assignment] = deque()
+        self._resting: list[tuple[float, Assignment]] = []
         self._files: deque[Path] = deque()
         self._hangs = Hangs()
         self.hungry = False
@@ -90,6 +96,7 @@ class Reading:
 
     def next(self, member: Member) -> Assignment | None:
         """What a reader with room does next; what is done again is alone in it."""
+        self._wake_rested()
         if self._again:
             return None if member.hand else self._again.popleft()
         if any(not isinstance(one.job, ReadTiles) for one in member.hand):
@@ -156,8 +163,11 @@ class Reading:
         for assignment in reversed(others):
             self._once_more(assignment)
         first.kills += not ending.expected
-        if first.kills < self._kills:
+        if first.kills == 0:
             self._once_more(first)
+        elif first.kills < self._kills:
+            rest_s = _RESTS_S[min(first.kills, len(_RESTS_S)) - 1]
+            self._resting.append((time.monotonic() + rest_s, first))
         else:
             self._void(first)
             self._blame(first.about, first.kills, ending.cause)
@@ -194,8 +204,17 @@ class Reading:
         for assignment in [one for one in self._again if one.about is flow]:
             self._again.remove(assignment)
             self._void(assignment)
+        for resting in [one for one in self._resting if one[1].about is flow]:
+            self._resting.remove(resting)
+            self._void(resting[1])
         flow.forget_tiles()
         self._hangs.forget(flow)
+
+    def _wake_rested(self) -> None:
+        now = time.monotonic()
+        for resting in [one for one in self._resting if one[0] <= now]:
+            self._resting.remove(resting)
+            self._once_more(resting[1])
 
     def _once_more(self, assignment: Assignment) -> None:
         flow = assignment.about

@@ -1,5 +1,6 @@
 """The engine's ledger over the records: intake, claims, recorded ends, decisions."""
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -92,13 +93,15 @@ class RecordsLedger:
     _touched: set[str] = field(default_factory=set)
     _ready: bool = False
     _look_again_at: float = 0.0
+    _to_hash: Path | None = None
 
     # Intake
 
     def to_identify(self) -> Path | None:
         """The next file to hash. Files of earlier runs are known by path, size, time and inode."""
-        path = self.intake.to_identify()
-        self._entered()
+        self._to_hash = self._to_hash or self.intake.to_identify()
+        self._entered()  # where the database is gone, this is asked again, and the path must not be lost
+        path, self._to_hash = self._to_hash, None
         return path
 
     def identified(self, path: Path, identity: ScanIdentity, fingerprint: str) -> None:
@@ -247,7 +250,8 @@ class RecordsLedger:
         self._to_decide |= self._awaiting.get(work.key, set()) | {work.claim.specimen}
         self.events.ended(work.name, outcome.probability, outcome.code)
         if self._ready:
-            self._decide_due()
+            with contextlib.suppress(*OF_THE_PLACE):  # the end is recorded; what is to be decided is not forgotten
+                self._decide_due()
 
     # Decisions
 
