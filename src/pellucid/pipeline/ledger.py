@@ -18,7 +18,7 @@ from pellucid.engine.observing import QueueView
 from pellucid.pipeline.decisions import Terms, decide_again, decide_specimen, due
 from pellucid.pipeline.errors import IdentityConflict, OutputUnusable, TaskSuperseded, UnexpectedFailure
 from pellucid.pipeline.intake import Entered, Intake
-from pellucid.pipeline.recording import Outcome, Recording, scan_of
+from pellucid.pipeline.recording import Outcome, Recording, scan_of, unnamed
 from pellucid.records import (
     ClaimedTask,
     LeaseLost,
@@ -28,12 +28,15 @@ from pellucid.records import (
     TaskState,
     process_owner,
 )
+from pellucid.slides.identity import FileUnhashable
 
 _MPP_DETAIL = "override"
 _LOOK_S = 1.0
 _LOOK_SHARE = 50.0  # of its own time is waited between two looks: 2 % of the ledger's thread at most
 OF_THE_PLACE = (StorageFull, OutputUnusable, RecordsDamaged, RecordsLocked, RecordsUnavailable)
 """Errors of the place that results go to: the next scan would meet them too."""
+BACK_OFF_S = (10.0, 60.0)
+"""How long a scan rests after its storage failed, and after it failed again."""
 
 
 class LedgerEvents(Protocol):
@@ -230,8 +233,18 @@ class RecordsLedger:
         return self.recording.unanswered(work.claim, failure, account)
 
     def unanswered(self, work: Work, error: PellucidError, account: Account) -> None:
-        """Record why a scan has no answer."""
+        """Record why a scan has no answer; where its storage failed, it rests and is tried again first."""
+        if isinstance(error, FileUnhashable) and work.claim.attempts < work.claim.max_attempts:
+            self._put_off(work, error)
+            return
         self._end(work, lambda: self.recording.unanswered(work.claim, error, account))
+
+    def _put_off(self, work: Work, error: PellucidError) -> None:
+        delay_s = BACK_OFF_S[min(work.claim.attempts, len(BACK_OFF_S)) - 1]
+        message = unnamed(error.message, work.file.path)
+        if not self.recording.records.retry_later(work.claim, code=error.code, message=message, delay_s=delay_s):
+            raise LeaseGone("The scan's lease was taken over while it was worked on.")
+        logs.get_logger("pipeline").warning("scan rests", scan=work.name, code=error.code, delay_s=delay_s)
 
     def quarantined(self, work: Work, cause: str, account: Account) -> None:
         """Record that a scan is kept apart."""
