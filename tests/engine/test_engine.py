@@ -428,3 +428,36 @@ def test_a_model_that_cannot_be_made_ends_the_run_with_the_reason(
     with pytest.raises(ModelUnavailable):
         run(ledger, tmp_path, models)
     assert not ledger.errors
+
+
+def test_it_runs_where_an_event_loop_runs_already(
+    scans_named: Callable[..., list[Path]], expected: np.ndarray, tmp_path: Path
+) -> None:
+    """As in a notebook."""
+    import asyncio
+
+    ledger = MemoryLedger([work_of(path) for path in scans_named("a")])
+
+    async def cell() -> None:
+        run(ledger, tmp_path, sums())
+
+    asyncio.run(cell())
+    np.testing.assert_array_equal(ledger.features["a.svs"], expected)
+
+
+def test_embeddings_made_with_another_number_of_threads_are_not_mixed_in(
+    scans_named: Callable[..., list[Path]], expected: np.ndarray, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def strike(n_tiles: int) -> None:
+        if n_tiles >= 0.5 * len(expected):
+            raise Killed
+
+    [path] = scans_named("a")
+    with pytest.raises(Killed):
+        run(MemoryLedger([work_of(path)]), tmp_path, sums(), events=Watched(on_tiles=strike))
+    ledger = MemoryLedger([work_of(path)])
+    run(ledger, tmp_path, sums(), device_threads=2)
+    assert "resumed" not in ledger.answers[path.name].circumstances

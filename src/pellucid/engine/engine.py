@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pellucid.core.errors import PellucidError, StorageFull
@@ -96,12 +97,18 @@ class Engine:
         self._jobs = itertools.count(1)
 
     def run(self) -> None:
-        """Run to the end.
+        """Run to the end, also from where an event loop runs already, such as a notebook.
 
         Raises:
             PellucidError: what the engine can't go on without: its models, its processes, its ledger.
         """
-        asyncio.run(self._main())
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._main())
+            return
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine") as thread:
+            thread.submit(asyncio.run, self._main()).result()
 
     # Life
 

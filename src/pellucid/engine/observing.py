@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueView:
-    """The queue as the ledger last saw it: see `EngineSnapshot`."""
+    """The queue as the ledger last saw it: see `EngineSnapshot`. `paused` says why it gives out nothing, if so."""
 
     states: Mapping[str, int] = field(default_factory=dict)
     oldest_waiting_s: float = 0.0
     oldest_stat_s: float = 0.0
+    paused: str | None = None
 
 
 def take_snapshot(engine: "Engine", *, run_id: str, owner: str, queue: QueueView) -> EngineSnapshot:
@@ -48,8 +49,8 @@ def take_snapshot(engine: "Engine", *, run_id: str, owner: str, queue: QueueView
         at=time.time(),
         run_id=run_id,
         owner=owner,
-        state=_state(engine),
-        paused_because=None if engine.desk.because is None else str(engine.desk.because),
+        state=_state(engine, paused=queue.paused is not None),
+        paused_because=queue.paused if engine.desk.because is None else str(engine.desk.because),
         device_busy_share=rates.busy_share(devices),
         device_busy_share_run=rates.busy_share_run(devices),
         waited_for={reason: round(seconds, 3) for reason, seconds in rates.waited.items() if seconds},
@@ -73,8 +74,8 @@ def take_snapshot(engine: "Engine", *, run_id: str, owner: str, queue: QueueView
     )
 
 
-def _state(engine: "Engine") -> EngineState:
-    if engine.desk.because is not None:
+def _state(engine: "Engine", *, paused: bool) -> EngineState:
+    if engine.desk.because is not None or (paused and not engine.scans):
         return EngineState.PAUSED
     if engine.stop.asked:
         return EngineState.DRAINING

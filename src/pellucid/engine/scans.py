@@ -68,6 +68,8 @@ class Scans:
     ) -> None:
         self._spec, self._samples, self._checkpoints = spec, samples, config.checkpoints
         self._ledger, self._desk, self._disk, self._tasks, self._events = ledger, desk, disk, tasks, events
+        # how many threads share a product decides its last bits: one bag has them all of one number
+        self._embedder = f"{spec.digest}, {config.device_threads} threads"
         self._flows: dict[int, Flow] = {}
         self._numbers = itertools.count(1)
 
@@ -105,9 +107,12 @@ class Scans:
     def _lay_out(self, flow: Flow, prepared: Prepared) -> None:
         if flow.stage is not Stage.PREPARE:
             return
-        spec, n_tiles = self._spec, len(prepared.grid)
         header = CheckpointHeader(
-            scan=flow.work.scan, spec=spec.digest, grid=_grid_digest(prepared), n_tiles=n_tiles, dim=spec.dim
+            scan=flow.work.scan,
+            spec=self._embedder,
+            grid=_grid_digest(prepared),
+            n_tiles=len(prepared.grid),
+            dim=self._spec.dim,
         )
         flow.lay_out(prepared, Checkpoint.open(self._checkpoints / f"{flow.work.key}.embeddings", header))
         self._events.embedded(flow.n_done, before=True)

@@ -311,8 +311,12 @@ class RecordsLedger:
         waiting = summary.counts[TaskState.QUEUED]
         states = {state.value: number for state, number in summary.counts.items()}
         states["queued"], states["backoff"] = waiting - summary.in_backoff, summary.in_backoff
+        paused = next((one for one in summary.pauses if one.lane in {None, self.terms.lane}), None)
         self.queue = QueueView(
-            states=states, oldest_waiting_s=summary.oldest_waiting_s, oldest_stat_s=summary.oldest_stat_s
+            states=states,
+            oldest_waiting_s=summary.oldest_waiting_s,
+            oldest_stat_s=summary.oldest_stat_s,
+            paused=None if paused is None else f"The queue is paused: {paused.reason}",
         )
 
     @property
