@@ -20,14 +20,13 @@ class Rates:
 
     Attributes:
         n_tiles: tiles embedded.
-        n_ended: scans that left.
         busy_s: seconds that devices worked, all of them together, what they are at included.
         waited: seconds that a device had nothing to do, on the mean of all devices, by what they waited for.
     """
 
     def __init__(self) -> None:
         self.since = self._last = time.monotonic()
-        self.n_tiles = self.n_ended = 0
+        self.n_tiles = 0
         self.busy_s = 0.0
         self.waited: dict[WaitedFor, float] = dict.fromkeys(WaitedFor, 0.0)
         self._done_s = 0.0
@@ -47,7 +46,6 @@ class Rates:
 
     def ended(self) -> None:
         """A scan ended."""
-        self.n_ended += 1
         self._ends.append(time.monotonic())
 
     def look(self, engine: "Engine") -> None:

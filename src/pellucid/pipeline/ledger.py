@@ -89,7 +89,6 @@ class RecordsLedger:
     queue: QueueView = field(default_factory=QueueView)
     wanted: set[str] = field(default_factory=set)
     known: int = 0
-    received: int = 0
     _awaiting: dict[str, set[str]] = field(default_factory=dict)
     _errors: dict[str, PellucidError] = field(default_factory=dict)
     _to_decide: set[str] = field(default_factory=set)
@@ -134,7 +133,6 @@ class RecordsLedger:
         done = {*entered.queue.known_done, *entered.queue.failed, *entered.queue.quarantined} - entered.again
         self.wanted |= new
         self.known += len(new & done)
-        self.received += len(entered.queue.new)
         self.recording.metrics.slides_received.inc(len(entered.queue.new))
         self._errors.update(entered.errors)
         for key in entered.keys:
