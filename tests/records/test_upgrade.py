@@ -18,7 +18,9 @@ def old(tmp_path):
     connection = sqlite3.connect(path)
     connection.executescript(STAGE_1)
     # the lease that was running when the file was written runs still, whenever this test does
-    connection.execute("UPDATE task SET lease_until = CAST(strftime('%s', 'now') AS REAL) + 3600.0 WHERE state = 'leased'")
+    connection.execute(
+        "UPDATE task SET lease_until = CAST(strftime('%s', 'now') AS REAL) + 3600.0 WHERE state = 'leased'"
+    )
     connection.commit()
     connection.close()
     return path
