@@ -156,7 +156,7 @@ class RecordsLedger:
             refusal = self._refusal(task)
             if refusal is None:
                 return self._work(task)
-            self.unanswered(self._work(task), refusal, Account(seconds={}))
+            self._refuse(self._work(task), refusal)
 
     def _work(self, task: ClaimedTask) -> Work:
         payload = task.payload
@@ -236,6 +236,10 @@ class RecordsLedger:
             self._put_off(work, error)
             return
         self._end(work, lambda: self.recording.unanswered(work.claim, error, account))
+
+    def _refuse(self, work: Work, refusal: PellucidError) -> None:
+        """Record a refusal at once: what the intake met, it meets again at the next run and no sooner."""
+        self._end(work, lambda: self.recording.unanswered(work.claim, refusal, Account(seconds={})))
 
     def _put_off(self, work: Work, error: PellucidError) -> None:
         delay_s = BACK_OFF_S[min(work.claim.attempts, len(BACK_OFF_S)) - 1]
