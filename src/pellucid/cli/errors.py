@@ -7,7 +7,7 @@ class ScanUnknown(PellucidError):
     """No scan of these records has that key or pseudonym."""
 
     code = "PEL-CLI-001"
-    remedy = "`pellucid queue list --all` names every scan; give its pseudonym, its key, or the key's beginning."
+    remedy = "List every scan with `pellucid queue list --all`; give its pseudonym, its key, or the key's beginning."
 
 
 class TraceMissing(PellucidError):
@@ -21,7 +21,7 @@ class LaneUnknown(PellucidError):
     """No lane of these records has that name, or several begin with it."""
 
     code = "PEL-CLI-003"
-    remedy = "`pellucid queue list` names the lanes; give one in full, or a beginning that only one has."
+    remedy = "See the lanes with `pellucid queue list`; give one in full, or a beginning that only one has."
 
 
 class PauseUnknown(PellucidError):
@@ -29,5 +29,5 @@ class PauseUnknown(PellucidError):
 
     code = "PEL-CLI-004"
     remedy = (
-        "`pellucid queue list` shows each pause: one of the whole queue ends without --lane, one of a lane with it."
+        "See each pause with `pellucid queue list`: one of the whole queue ends without --lane, one of a lane with it."
     )

@@ -83,4 +83,4 @@ class ScanQuarantined(PellucidError):
     """A scan whose work ended its process each time it was alone in it."""
 
     code = "PEL-RUN-013"
-    remedy = "`pellucid queue show` tells the cause. Copy or re-scan the slide, then `pellucid queue requeue` it."
+    remedy = "See the cause with `pellucid queue show`. Copy or re-scan the slide, then `pellucid queue requeue` it."
