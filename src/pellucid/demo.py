@@ -2,19 +2,26 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pellucid.bundle import SigningKey
-from pellucid.cohort import SynthesisConfig, read_cohort, read_truth, synthesise
+from pellucid.cohort import ScanKind, SynthesisConfig, read_cohort, read_truth, synthesise
+from pellucid.cohort.synthetic.kinds import DEFAULT_SPECIAL
 from pellucid.core.errors import PellucidError
 from pellucid.core.files import write_text
 from pellucid.domain.cohort import Cohort, Split
+from pellucid.domain.decision import Decision, Verdict
+from pellucid.domain.policy import Mode, SitePolicy
 from pellucid.domain.reasons import Reason
+from pellucid.evaluation.targets import CertificationTargets
 
 if TYPE_CHECKING:
+    from pellucid.bundle import Bundle
+    from pellucid.pipeline import StopRequest
+    from pellucid.pipeline.run import RunEvents
     from pellucid.reports.publish import Published
 
 _MARKER = "PELLUCID-DEMO.txt"
@@ -27,14 +34,21 @@ class DemoFolderTaken(PellucidError):
     remedy = "Name a new folder with --out; only a former demo is replaced."
 
 
+Special = tuple[tuple[ScanKind, int], ...]
+"""How many specimens of each special kind."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoScale:
-    """How large the demonstration is."""
+    """How large the demonstration is; the special kinds come in like shares in certification and test."""
 
     n_training: int
     n_tuning: int
+    n_certification: int
     n_test: int
     slide_px: int
+    special_certification: Special
+    special_test: Special
 
     def config(self, seed: int) -> SynthesisConfig:
         """The cohort to generate."""
@@ -42,18 +56,42 @@ class DemoScale:
             seed=seed,
             n_training=self.n_training,
             n_tuning=self.n_tuning,
+            n_certification=self.n_certification,
             n_test=self.n_test,
+            special=self.special_test,
+            special_certification=self.special_certification,
             slide_px=self.slide_px,
+            prevalence=PREVALENCE,
         )
 
     @property
     def n_specimens(self) -> int:
         """Specimens in all, those of special kinds included."""
-        return self.n_training + self.n_tuning + self.n_test + sum(count for _, count in self.config(0).special)
+        return self.config(0).n_specimens
 
 
-FULL = DemoScale(n_training=64, n_tuning=32, n_test=20, slide_px=3072)
-SMALL = DemoScale(n_training=16, n_tuning=12, n_test=4, slide_px=2048)
+PREVALENCE = 0.45
+TARGETS = CertificationTargets(npv=0.9, ppv=0.9, delta=0.1)
+"""Far below what a laboratory would ask for: so few specimens show no more."""
+
+FULL = DemoScale(
+    n_training=64,
+    n_tuning=48,
+    n_certification=160,
+    n_test=24,
+    slide_px=2048,
+    special_certification=DEFAULT_SPECIAL,
+    special_test=DEFAULT_SPECIAL,
+)
+SMALL = DemoScale(
+    n_training=16,
+    n_tuning=12,
+    n_certification=20,
+    n_test=4,
+    slide_px=2048,
+    special_certification=(),
+    special_test=DEFAULT_SPECIAL,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +121,31 @@ class DemoPlaces:
         return self.root / "keys" / "demo.pem.pub"
 
     @property
+    def site_key(self) -> Path:
+        """The demo site's own key, which signs its policies."""
+        return self.root / "site" / "site.pem"
+
+    @property
+    def site_public_key(self) -> Path:
+        """Its public half."""
+        return self.root / "site" / "site.pem.pub"
+
+    @property
+    def certified(self) -> Path:
+        """The policy as certified: silent."""
+        return self.root / "site" / "certified.json"
+
+    @property
+    def policy(self) -> Path:
+        """The policy in force."""
+        return self.root / "site" / "policy.json"
+
+    @property
+    def certification(self) -> Path:
+        """Scores, records and account of the certification."""
+        return self.root / "certification"
+
+    @property
     def run(self) -> Path:
         """Results, pages and records of the run."""
         return self.root / "run"
@@ -90,12 +153,23 @@ class DemoPlaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindRow:
-    """What was found on the specimens of one planted kind; `reasons` leaves `no_certificate` out."""
+    """What became of the specimens of one planted kind.
+
+    `n_wrong` counts those that were decided alone against their planted label. `reasons` counts the specimens that were
+    escalated for each.
+    """
 
     kind: str
     n_specimens: int
-    n_answered: int
+    n_negative: int
+    n_positive: int
+    n_wrong: int
     reasons: tuple[tuple[Reason, int], ...]
+
+    @property
+    def n_escalated(self) -> int:
+        """Specimens that a pathologist sees."""
+        return self.n_specimens - self.n_negative - self.n_positive
 
 
 def prepare(root: Path) -> DemoPlaces:
@@ -140,30 +214,95 @@ def make_bundle(
     return train_bundle(seen, places.bundle.parent, key=key, config=TrainingConfig(seed=seed), progress=progress)
 
 
+def make_policy(
+    places: DemoPlaces, cohort: Cohort, bundle: "Bundle", *, events: "RunEvents", stop: "StopRequest | None" = None
+) -> SitePolicy | None:
+    """Certify on the certification split, and put the policy into force as its site would.
+
+    Positive answers are switched on, so that the demonstration shows both sides; a site would think twice. Where too
+    few specimens gave no threshold, everything stays for review.
+
+    Returns:
+        The policy in force; None where the run was stopped before its end.
+    """
+    from pellucid.bundle import load_trusted_keys
+    from pellucid.bundle.policies import load_policy
+    from pellucid.evaluation import certify
+    from pellucid.pipeline import RunOptions
+    from pellucid.pipeline.activation import put_in_force
+    from pellucid.records import DATABASE_NAME, open_records
+
+    key = SigningKey.generate()
+    key.save(places.site_key)
+    done = certify(
+        cohort,
+        bundle,
+        places.certification,
+        targets=TARGETS,
+        name="demo",
+        policy_file=places.certified,
+        key=key,
+        signer="Demo laboratory",
+        events=events,
+        options=RunOptions(command="pellucid demo"),
+        stop=stop,
+    )
+    if done.policy is None:
+        return None
+    positive = any(one.positive is not None for one in done.policy.certificates)
+    autonomous = positive or any(one.negative is not None for one in done.policy.certificates)
+    with open_records(places.certification / DATABASE_NAME) as records:
+        return put_in_force(
+            load_policy(places.certified, load_trusted_keys([places.site_public_key])),
+            places.policy,
+            records,
+            mode=Mode.AUTONOMOUS if autonomous else Mode.FOR_REVIEW,
+            by="Demo laboratory",
+            reason="Demonstration on synthetic slides",
+            key=key,
+            prevalence=PREVALENCE if autonomous else None,
+            autonomous_positive=positive,
+        ).policy
+
+
 def unseen(cohort: Cohort) -> Cohort:
     """The specimens that the model was neither trained nor tuned on, without their labels."""
     return replace(cohort, entries=tuple(replace(entry, label=None) for entry in cohort.in_split(Split.TEST)))
 
 
+def evaluate_run(places: DemoPlaces, cohort: Cohort, bundle: "Bundle", policy: SitePolicy) -> Path:
+    """Hold the answers of the run against the planted labels; returns the report's page."""
+    from pellucid.evaluation import assess, report_of
+    from pellucid.evaluation.scoring import terms_for
+    from pellucid.records import DATABASE_NAME, open_records
+    from pellucid.reports.evaluation import write_evaluation
+
+    test = replace(cohort, entries=cohort.in_split(Split.TEST))
+    with open_records(places.run / DATABASE_NAME) as records:
+        assessment = assess(records, test, terms=terms_for(bundle, policy, purpose="run"))
+    return write_evaluation(places.run, report_of(assessment, bundle))
+
+
 def kinds_and_reasons(places: DemoPlaces, cohort: Cohort, published: "Published") -> list[KindRow]:
-    """For each planted kind, how often each reason was found."""
+    """For each planted kind, what was decided alone and for which reasons the others were escalated."""
     kind_of_slide = {name: truth.kind.value for name, truth in read_truth(places.cohort).items()}
     kind_of = {entry.specimen: kind_of_slide[entry.path.stem] for entry in cohort.entries}
-    groups: dict[str, list[tuple[bool, Sequence[Reason]]]] = {}
+    label_of = {entry.specimen: entry.label for entry in cohort.entries}
+    groups: dict[str, list[Decision]] = {}
     for view in published.specimens:
-        decision = view.decision
-        groups.setdefault(kind_of[decision.specimen], []).append((decision.posterior is not None, decision.reasons))
-    return [
-        KindRow(
-            kind=kind,
-            n_specimens=len(found),
-            n_answered=sum(answered for answered, _ in found),
-            reasons=_counted(reason for _, reasons in found for reason in reasons),
-        )
-        for kind, found in sorted(groups.items())
-    ]
+        groups.setdefault(kind_of[view.decision.specimen], []).append(view.decision)
+    return [_kind_row(kind, found, label_of) for kind, found in sorted(groups.items())]
 
 
-def _counted(reasons: Iterable[Reason]) -> tuple[tuple[Reason, int], ...]:
-    counts = Counter(reason for reason in reasons if reason is not Reason.NO_CERTIFICATE)
-    return tuple(counts.most_common())
+def _kind_row(kind: str, found: Sequence[Decision], label_of: Mapping[str, int | None]) -> KindRow:
+    verdicts = Counter(one.verdict for one in found)
+    said = {Verdict.NEGATIVE: 0, Verdict.POSITIVE: 1}
+    counts = Counter(reason for one in found for reason in one.reasons)
+    return KindRow(
+        kind=kind,
+        n_specimens=len(found),
+        n_negative=verdicts[Verdict.NEGATIVE],
+        n_positive=verdicts[Verdict.POSITIVE],
+        n_wrong=sum(one.verdict in said and said[one.verdict] != label_of[one.specimen] for one in found),
+        reasons=tuple(counts.most_common()),
+    )

@@ -29,12 +29,13 @@ from pellucid.bundle import (
     SigningKey,
     load_bundle,
 )
-from pellucid.bundle.manifest import CONTENT
+from pellucid.bundle.manifest import REQUIRED
 from pellucid.core.digests import digest_file
 from pellucid.core.errors import PellucidError
 from pellucid.encoders import state_digest
 from pellucid.encoders.errors import WeightsAltered
 
+CONTENT = REQUIRED[2]
 ALL_FILES = (*CONTENT, "manifest.json", "signature.json")
 Resign = Callable[..., None]
 
@@ -263,7 +264,7 @@ def test_a_manifest_can_name_no_file_of_its_own(
     bundle_folder: Path, key: SigningKey, resign: Resign, name: str
 ) -> None:
     resign(bundle_folder, key, lambda plain: plain["files"].update({name: {"sha256": "0" * 64, "size": 1}}))
-    with pytest.raises(ManifestInvalid, match="which no bundle holds"):
+    with pytest.raises(ManifestInvalid, match="which no bundle of format 2 holds"):
         load_bundle(bundle_folder, [key.trusted()])
 
 
@@ -275,8 +276,8 @@ def test_a_manifest_can_leave_out_no_file(bundle_folder: Path, key: SigningKey, 
 
 
 def test_a_newer_format_is_refused_by_its_number(bundle_folder: Path, key: SigningKey, resign: Resign) -> None:
-    resign(bundle_folder, key, lambda plain: plain.update(format_version=2, something_new={}))
-    with pytest.raises(BundleTooNew, match=r"format 2; .* up to 1"):
+    resign(bundle_folder, key, lambda plain: plain.update(format_version=3, something_new={}))
+    with pytest.raises(BundleTooNew, match=r"format 3; .* up to 2"):
         load_bundle(bundle_folder, [key.trusted()])
 
 

@@ -33,7 +33,7 @@ class Site:
         return (word.encode().hex() + "0" * 64)[:64]
 
     def key(self, word: str, lane: str = LANE) -> str:
-        return task_key(scan=self.digest(word), model=lane, policy="p", overrides={}, purpose="run")
+        return task_key(scan=self.digest(word), model=lane, overrides={}, purpose="run")
 
     def name(self, word: str) -> str:
         return self.records.pseudonym("scan", self.digest(word))

@@ -23,6 +23,8 @@ from pellucid.bundle import (
 )
 from pellucid.cli.bundle import app
 from pellucid.domain.reference import ReferenceProfile
+from pellucid.domain.tumour import TumourHead
+from pellucid.domain.tuning import PatientDigests
 from pellucid.encoders import SmallEncoder, load_encoder, small_spec, state_digest
 from pellucid.uncertainty import model_digest
 
@@ -75,6 +77,9 @@ def _parts() -> BundleParts:
         software_version="0",
         licence="Apache-2.0",
         provenance={"cohort": "c0ffee"},
+        ensemble=[GatedAttention(config, seed=seed).state_dict() for seed in (2, 3, 4)],
+        tumour=TumourHead(weights=(0.0,) * spec.dim, bias=0.0, threshold=0.5, limit=0.0625, n_tiles=321, auroc=0.9876),
+        patients=PatientDigests(salt="00" * 16, training=("0" * 16, "1" * 16), tuning=("2" * 16,)),
     )
 
 
@@ -124,6 +129,17 @@ def test_show_says_what_a_synthetic_bundle_is(site: Path) -> None:
     output = _run("show", site / "bundle", "--trust", site / "keys")
     for text in ("SYNTHETIC", "Research use only", "Apache-2.0", "cohort=c0ffee", "# Tiny", "maker"):
         assert text in output
+
+
+def test_show_says_what_comes_with_the_model(site: Path) -> None:
+    output = _run("show", site / "bundle", "--trust", site / "keys")
+    facts = dict(line.split(maxsplit=2)[1:] for line in output.splitlines() if line.startswith(("ensemble", "tumour")))
+    assert facts["heads"] == "3"
+    assert "6.2% tumour tiles" in facts["head"]
+    assert "321 tiles" in facts["head"]
+    assert "0.988" in facts["head"]
+    assert "2 training, 1 tuning" in output
+    assert "0" * 16 not in output
 
 
 def test_show_prints_json_where_asked(site: Path) -> None:

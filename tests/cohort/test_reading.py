@@ -49,6 +49,43 @@ def test_words_for_a_label(table, cell, label):
     assert read_cohort(table("case,specimen,path,label", f"C,S,a.svs,{cell}")).entries[0].label == label
 
 
+@pytest.mark.parametrize(
+    ("cell", "strata"),
+    [("confirmed", {"diagnosis": "confirmed"}), ("Unconfirmed", {"diagnosis": "unconfirmed"}), ("", {})],
+)
+def test_words_for_a_diagnosis(table, cell, strata):
+    (entry,) = read_cohort(table("case,specimen,path,diagnosis", f"C,S,a.svs,{cell}")).entries
+    assert dict(entry.strata) == strata
+
+
+@pytest.mark.parametrize("cell", ["yes", "1", "confirmed?", "not confirmed"])
+def test_another_word_for_a_diagnosis_is_a_problem(table, cell):
+    found, error = problems_of(table("case,specimen,path,diagnosis", f"C,S,a.svs,{cell}"))
+    assert found == [(2, "diagnosis")]
+    assert "use confirmed or unconfirmed; or leave it empty" in str(error)
+
+
+def test_a_diagnosis_known_for_only_one_scan_of_a_specimen_is_no_contradiction(table):
+    cohort = read_cohort(table("case,specimen,path,diagnosis", "C,S,a.svs,confirmed", "C,S,b.svs,"))
+    assert [dict(entry.strata) for entry in cohort.entries] == [{"diagnosis": "confirmed"}, {}]
+
+
+def test_scans_of_a_specimen_must_not_differ_in_diagnosis(table):
+    _, error = problems_of(
+        table("case,specimen,path,diagnosis", "C,S,a.svs,confirmed", "C,T,b.svs,unconfirmed", "C,S,c.svs,unconfirmed")
+    )
+    assert error.problems == (
+        Problem(4, "diagnosis", "specimen 'S' has the diagnosis unconfirmed here, but confirmed in row 2"),
+    )
+
+
+@pytest.mark.parametrize("name", ["site", "diagnosis"])
+def test_a_stratum_with_a_column_of_its_own_has_no_second_one(table, name):
+    found, error = problems_of(table(f"case,specimen,path,stratum_{name}", "C,S,a.svs,confirmed"))
+    assert found == [(1, f"stratum_{name}")]
+    assert f"did you mean {name!r}?" in str(error)
+
+
 def test_an_absolute_path_stays(table, tmp_path):
     elsewhere = tmp_path / "far" / "a.svs"
     assert read_cohort(table("case,specimen,path", f"C,S,{elsewhere}")).entries[0].path == elsewhere

@@ -11,6 +11,13 @@ from pellucid.domain.cohort import Cohort, ScanEntry, Split
 
 _word = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
 
+_diagnosis = st.sampled_from(["confirmed", "unconfirmed"])
+_strata = st.builds(
+    lambda strata, diagnosis: strata | ({"diagnosis": diagnosis} if diagnosis else {}),
+    st.dictionaries(st.sampled_from(["site", "own", "procedure"]), _word),
+    st.none() | _diagnosis,
+)
+
 
 @st.composite
 def entries(draw: st.DrawFn, number: int) -> ScanEntry:
@@ -23,7 +30,7 @@ def entries(draw: st.DrawFn, number: int) -> ScanEntry:
         patient=f"{draw(_word)}{number}",
         split=draw(st.sampled_from([None, *Split])),
         label=draw(st.sampled_from([None, 0, 1])),
-        strata=tuple(sorted(draw(st.dictionaries(st.sampled_from(["site", "own", "procedure"]), _word)).items())),
+        strata=tuple(sorted(draw(_strata).items())),
         mpp=draw(st.none() | st.floats(0.05, 5.0)),
         n_scans=draw(st.none() | st.integers(1, 1000)),
     )

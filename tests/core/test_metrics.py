@@ -1,4 +1,5 @@
 import itertools
+import math
 import re
 import urllib.request
 
@@ -62,6 +63,8 @@ def combinations():
         "probability_count",
         "sd_logit_count",
         "drift_log_evidence_limit",
+        "certificate_expiry_timestamp_seconds",
+        "autonomy_without_certificate",
     ):
         yield (f"pellucid_{name}",)
 
@@ -91,6 +94,7 @@ def test_use_adds_no_series(metrics):
     metrics.set_drift({"all": 2.0, "distance": 3.0}, limit=9.9)
     metrics.audit_verified(ok=True)
     metrics.audit_verified(ok=False)
+    metrics.set_certificates(held=True, expires_on="2027-05-22")
 
     after = samples(metrics)
     assert set(after) == before
@@ -124,6 +128,20 @@ def test_a_label_outside_its_closed_set_is_refused(metrics, misuse):
     with pytest.raises(ValueError, match="metrics were made for"):
         misuse(metrics)
     assert set(samples(metrics)) == before
+
+
+@pytest.mark.parametrize(
+    ("held", "expires_on", "until"),
+    [
+        (False, None, 0.0),
+        (True, None, math.inf),
+        (True, "2027-05-22", 1811030400.0),  # 2027-05-23 00:00 UTC: the whole last day counts
+    ],
+)
+def test_certificates_hold_until_the_end_of_their_last_day(metrics, held, expires_on, until):
+    metrics.set_certificates(held=held, expires_on=expires_on)
+
+    assert samples(metrics)["pellucid_certificate_expiry_timestamp_seconds",] == until
 
 
 def test_registries_are_apart(metrics):

@@ -29,6 +29,8 @@ def test_every_setting_can_be_given_in_the_file(tmp_path: Path) -> None:
         """
         site = "north"
         trusted_keys = ["keys", "/etc/maker.pub"]
+        policy_keys = ["own"]
+        policy = "policy.json"
         keep_bags = true
         threads = 3
         log_level = "Debug"
@@ -39,6 +41,8 @@ def test_every_setting_can_be_given_in_the_file(tmp_path: Path) -> None:
     assert settings == Settings(
         site="north",
         trusted_keys=(tmp_path / "keys", Path("/etc/maker.pub")),
+        policy_keys=(tmp_path / "own",),
+        policy=tmp_path / "policy.json",
         keep_bags=True,
         threads=3,
         log_level="debug",
@@ -53,6 +57,8 @@ def test_every_setting_can_be_given_in_the_environment_which_wins(tmp_path: Path
         'site = "north"\nkeep_bags = false\nthreads = 1\ntrusted_keys = ["other"]',
         PELLUCID_SITE="south",
         PELLUCID_TRUSTED_KEYS="keys:/etc/maker.pub",
+        PELLUCID_POLICY_KEYS="own",
+        PELLUCID_POLICY="/srv/policy.json",
         PELLUCID_KEEP_BAGS="yes",
         PELLUCID_THREADS="8",
         PELLUCID_LOG_LEVEL="warning",
@@ -63,6 +69,8 @@ def test_every_setting_can_be_given_in_the_environment_which_wins(tmp_path: Path
     assert settings == Settings(
         site="south",
         trusted_keys=(tmp_path / "keys", Path("/etc/maker.pub")),
+        policy_keys=(tmp_path / "own",),
+        policy=Path("/srv/policy.json"),
         keep_bags=True,
         threads=8,
         log_level="warning",
@@ -116,6 +124,9 @@ def test_an_unknown_variable_is_told_the_right_one(tmp_path: Path) -> None:
         ('site = " "', "site must be a name"),
         ('trusted_keys = "keys"', "trusted_keys must be a list of paths, not 'keys'"),
         ("trusted_keys = [1]", "trusted_keys must be a list of paths"),
+        ('policy_keys = "own"', "policy_keys must be a list of paths, not 'own'"),
+        ('policy = ["policy.json"]', "policy must be a path"),
+        ('policy = ""', "policy must be a path, not ''"),
         ('keep_bags = "yes"', "keep_bags must be true or false, not 'yes'"),
         ("keep_bags = 1", "keep_bags must be true or false, not 1"),
         ("threads = 0", "threads must be a whole number from 1 to 1024, not 0"),

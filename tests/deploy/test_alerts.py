@@ -23,6 +23,8 @@ ALERTS = {
     "PellucidQuarantined",
     "PellucidRestartsRising",
     "PellucidPaused",
+    "PellucidCertificateExpiresSoon",
+    "PellucidAutonomyWithoutCertificate",
 }
 
 
@@ -101,6 +103,13 @@ def test_each_alert_has_a_firing_and_a_silent_case(alert):
         ('{cause!="recycled"}', ""),
         ("[1h])) >= 2.5\n        for: 1m", "[1h])) >= 1.5\n        for: 1m"),
         ("pellucid_paused == 1\n        for: 1h", "pellucid_paused == 1\n        for: 10m"),
+        ("(pellucid_certificate_expiry_timestamp_seconds > 0)", "pellucid_certificate_expiry_timestamp_seconds"),
+        ("< 30 * 86400", "< 31 * 86400"),
+        ("< 30 * 86400", "< 7 * 86400"),
+        ('{verdict!="undetermined"}', ""),
+        ("seconds > 3600)", "seconds > 0)"),
+        ("            and (time() - pellucid_certificate_expiry_timestamp_seconds > 3600)\n", ""),
+        ("          or (pellucid_autonomy_without_certificate > 0)\n", ""),
     ],
 )
 def test_the_cases_notice_a_changed_rule(tmp_path, before, after):
@@ -118,7 +127,7 @@ def test_every_metric_that_rules_name_exists(tmp_path):
     named = set(re.findall(r"\bpellucid_\w+", " ".join(re.findall(r"expr: >-\n((?: {10}.*\n)+)", RULES.read_text()))))
     exposed = {line.split("{")[0].split(" ")[0] for line in exposition(tmp_path).splitlines() if line[0] != "#"}
 
-    assert len(named) == 16
+    assert len(named) == 19
     assert named <= exposed
 
 

@@ -25,7 +25,8 @@ def test_links_between_documents_lead_somewhere(page: Path) -> None:
 def test_every_command_that_the_readme_names_exists() -> None:
     commands = set(
         re.findall(
-            r"pellucid ((?:slide|cohort|bundle|keys|audit|monitor|queue|bag) \w+|\w+)", (ROOT / "README.md").read_text()
+            r"pellucid ((?:slide|cohort|bundle|keys|audit|monitor|queue|bag|policy) \w+|\w+)",
+            (ROOT / "README.md").read_text(),
         )
     )
     known = {
@@ -41,6 +42,8 @@ def test_every_command_that_the_readme_names_exists() -> None:
         "doctor",
         "errors",
         "train",
+        "certify",
+        "evaluate",
     }
     for command in sorted(commands - {"import"}):
         words = command.split()

@@ -46,6 +46,11 @@ MESSAGES = [
         job=6, logits=np.linspace(0, 1, 5), dropout_free_logit=0.1, attention_mean=np.ones(3, np.float32),
         attention_sd=np.ones(3, np.float32)[::-1], embedding=np.zeros(2, np.float32), seconds=1.0,
     ),
+    Sampled(
+        job=7, logits=np.linspace(0, 1, 5), dropout_free_logit=0.1, attention_mean=np.ones(3, np.float32),
+        attention_sd=np.ones(3, np.float32), embedding=np.zeros(2, np.float32), seconds=1.0,
+        ensemble_logits=np.linspace(-1, 1, 5), tumour=np.linspace(0, 1, 3, dtype=np.float32),
+    ),
 ]  # fmt: skip
 
 

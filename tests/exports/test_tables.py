@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pellucid.domain.certificate import Certificate
 from pellucid.domain.decision import Decision, Disposition, Verdict, Versions
+from pellucid.domain.policy import Mode, SitePolicy
 from pellucid.domain.posterior import Posterior
 from pellucid.domain.reasons import Finding, Reason
-from pellucid.exports import Belief, Origin, ScanRow, SpecimenRow, scan_schema, specimen_schema, write_results
+from pellucid.exports import Belief, Licence, Origin, ScanRow, SpecimenRow, scan_schema, specimen_schema, write_results
+from pellucid.statistics.posterior import logit_interval
 
 VERSIONS = Versions(model="3f" * 32, policy="a1" * 32, software="07" * 32, software_version="0.1.0")
 ORIGIN = Origin(run="R-1", bundle="demo", bundle_digest="b4" * 32, synthetic=True, versions=VERSIONS)
@@ -30,6 +33,18 @@ POSTERIOR = Posterior(
     entropy=0.6,
     mutual_information=1e-17,
     n_scans=1,
+)
+CERTIFICATE = Certificate(
+    stratum=(("site", "north"),),
+    claims=(),
+    negative=-0.1 - 0.2,
+    positive=2 / 3,
+    n_specimens=200,
+    n_passed=150,
+    n_positive=40,
+    prevalence_low=0.15,
+    prevalence_high=0.26,
+    delta=0.1,
 )
 DECISION = Decision(
     specimen="case-7-A",
@@ -114,6 +129,11 @@ def test_columns_are_those_of_schema_version_1_and_described(tmp_path):
         *("mean_logit", "sd_logit", "entropy", "mutual_information", "temperature", "n_passes", "n_scans"),
         *("n_scans_failed", "strata", "decided_at", "decision_version", "audit_sequence", "run", "bundle"),
         *("bundle_digest", "model", "policy", "software", "software_version", "synthetic", "research_use_only"),
+        *("low_logit", "high_logit", "policy_mode", "certificate", "negative_threshold", "positive_threshold"),
+        "tolerance",
+    ]
+    assert scan_schema().names[-5:] == [
+        *("low_logit", "high_logit", "tumour_share", "deterministic_logit", "ensemble_mean_logit"),
     ]
     for schema in (specimen_schema(), scan_schema()):
         assert all(field.metadata[b"description"] for field in schema)
@@ -228,3 +248,47 @@ def test_a_measure_that_could_not_be_taken_is_null(tmp_path):
         "pen": 0.5,
     }
     assert read_csv(paths["scans.csv"])[0]["quality"] == "focus=;pen=0.5"
+
+
+@pytest.mark.parametrize("positive_on", [True, False])
+def test_mode_thresholds_and_interval_come_back_bit_by_bit_from_every_format(tmp_path, positive_on: bool):
+    policy = SitePolicy(
+        name="north", mode=Mode.SILENT, certificates=(CERTIFICATE,), autonomous_positive=positive_on, model="3f" * 32
+    )
+    paths = write_results(tmp_path, [replace(SPECIMEN, licence=Licence.of(policy, CERTIFICATE))], [])
+    low, high = logit_interval(POSTERIOR)
+    expected = {
+        "policy_mode": "silent",
+        "certificate": "site north",
+        "negative_threshold": -0.1 - 0.2,
+        "positive_threshold": 2 / 3 if positive_on else None,
+        "tolerance": 1e-3,
+        "low_logit": low,
+        "high_logit": high,
+    }
+    (parquet,) = pq.read_table(paths["results.parquet"]).to_pylist()
+    (document,) = json.loads(paths["results.json"].read_text())["specimens"]
+    (cells,) = read_csv(paths["results.csv"])
+    assert {name: parquet[name] for name in expected} == expected
+    assert {name: document[name] for name in expected} == expected
+    for name, value in expected.items():
+        assert cells[name] == ("" if value is None else value if isinstance(value, str) else repr(value))
+
+
+def test_without_a_certificate_the_mode_is_told_and_no_threshold(tmp_path):
+    paths = write_results(tmp_path, [replace(SPECIMEN, licence=Licence.of(SitePolicy(name="local"), None))], [])
+    (row,) = pq.read_table(paths["results.parquet"]).to_pylist()
+    assert row["policy_mode"] == "for_review"
+    assert row["certificate"] is row["negative_threshold"] is row["positive_threshold"] is None
+
+
+def test_what_is_kept_for_comparison_comes_back_with_each_scan(tmp_path):
+    scan = replace(SCAN, tumour_share=0.1 + 0.2, deterministic_logit=-1 / 3, ensemble_mean_logit=-0.7)
+    paths = write_results(tmp_path, [], [scan, FAILED])
+    expected = {"tumour_share": 0.1 + 0.2, "deterministic_logit": -1 / 3, "ensemble_mean_logit": -0.7}
+    first, failed = pq.read_table(paths["scans.parquet"]).to_pylist()
+    assert {name: first[name] for name in expected} == expected
+    assert {failed[name] for name in expected} == {None}
+    cells, absent = read_csv(paths["scans.csv"])
+    assert {name: float(cells[name]) for name in expected} == expected
+    assert {absent[name] for name in expected} == {""}

@@ -40,7 +40,7 @@ def ledger(
 ) -> RecordsLedger:
     """With one scan that waits to be claimed."""
     versions = Versions(model=bundle.model_digest, policy=POLICY.digest, software="0" * 64, software_version="0")
-    parts = KeyParts.of(bundle, POLICY, "run")
+    parts = KeyParts.of(bundle, "run")
     records.start_run(run_id="r", purpose="run", versions=versions, settings={}, command="")
     recording = Recording(
         records=records,

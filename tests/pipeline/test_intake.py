@@ -20,7 +20,7 @@ from pellucid.slides import FileMissing
 from pellucid.slides.fingerprint import FileChanged, fingerprint
 from pellucid.slides.identity import identify_marked
 
-PARTS = KeyParts(model="m" * 64, policy="p" * 64, purpose="run")
+PARTS = KeyParts(model="m" * 64, purpose="run")
 VERSIONS = Versions(model="m" * 64, policy="p" * 64, software="s" * 64, software_version="0")
 
 

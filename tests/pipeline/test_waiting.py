@@ -62,7 +62,7 @@ class Bench:
 
     @property
     def parts(self) -> KeyParts:
-        return KeyParts(model=self.model, policy=POLICY.digest, purpose="run")
+        return KeyParts(model=self.model, purpose="run")
 
     @property
     def terms(self) -> Terms:

@@ -44,7 +44,7 @@ class Ward:
         return (name.encode().hex() + "0" * 64)[:64]
 
     def key(self, name: str) -> str:
-        return task_key(scan=self.digest(name), model="m", policy="p", overrides={}, purpose="score")
+        return task_key(scan=self.digest(name), model="m", overrides={}, purpose="score")
 
     def register(self, name: str, *, case: str | None = None) -> str:
         """A specimen with one scan of the same name; the scan's task key."""

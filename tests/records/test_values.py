@@ -27,7 +27,7 @@ def test_arrays_of_other_shapes_are_refused():
         pack_floats([[0.0]], what="logits")
 
 
-PARTS = {"scan": "s", "model": "m", "policy": "p", "overrides": {"mpp": 0.25, "a": 1}, "purpose": "score"}
+PARTS = {"scan": "s", "model": "m", "overrides": {"mpp": 0.25, "a": 1}, "purpose": "score"}
 
 
 def test_task_key_ignores_the_order_of_overrides():
@@ -37,7 +37,7 @@ def test_task_key_ignores_the_order_of_overrides():
 
 @pytest.mark.parametrize(
     "change",
-    [{"scan": "t"}, {"model": "n"}, {"policy": "q"}, {"overrides": {"mpp": 0.5, "a": 1}}, {"purpose": "train"}],
+    [{"scan": "t"}, {"model": "n"}, {"overrides": {"mpp": 0.5, "a": 1}}, {"purpose": "train"}],
 )
 def test_task_key_depends_on_each_part(change):
     assert task_key(**(PARTS | change)) != task_key(**PARTS)

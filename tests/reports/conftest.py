@@ -8,8 +8,10 @@ import pytest
 
 from pellucid.core.digests import digest_bytes
 from pellucid.core.seeds import generator
+from pellucid.domain.certificate import Certificate, Claim, ClaimKind, Shortfall, Side
 from pellucid.domain.decision import Decision, Disposition, Verdict, Versions
 from pellucid.domain.observation import Observation
+from pellucid.domain.policy import Mode, SitePolicy
 from pellucid.domain.posterior import Posterior
 from pellucid.domain.quality import Quality, QualityMeasure, Sense
 from pellucid.domain.reasons import Finding, Reason
@@ -46,6 +48,91 @@ RUN = RunFacts(
     encoder_digest="e7" * 32,
     synthetic=True,
     n_passes=50,
+)
+
+BARE = SitePolicy(name="local")
+CERTIFICATE = Certificate(
+    stratum=(("site", "north"),),
+    seen={"scanner": ("Aperio ScanScope",), "specimen_type": ("biopsy", "resection")},
+    claims=(
+        Claim(
+            side=Side.NEGATIVE,
+            kind=ClaimKind.PREDICTIVE_VALUE,
+            target=0.9,
+            delta=0.05,
+            bound=0.9147,
+            n=131,
+            errors=5,
+        ),
+        Claim(
+            side=Side.NEGATIVE,
+            kind=ClaimKind.MISSED_POSITIVES,
+            target=0.15,
+            delta=0.025,
+            bound=0.1312,
+            n=84,
+            errors=5,
+        ),
+        Claim(
+            side=Side.POSITIVE,
+            kind=ClaimKind.PREDICTIVE_VALUE,
+            target=0.9,
+            delta=0.025,
+            bound=0.9021,
+            n=60,
+            errors=1,
+        ),
+    ),
+    negative=-1.2,
+    positive=1.6,
+    n_specimens=312,
+    n_passed=268,
+    n_positive=84,
+    prevalence_low=0.221,
+    prevalence_high=0.323,
+    delta=0.1,
+)
+CERTIFIED = SitePolicy(
+    name="north 2026",
+    mode=Mode.SILENT,
+    certificates=(
+        CERTIFICATE,
+        Certificate(
+            stratum=(("site", "south"),),
+            seen={"scanner": ("Aperio ScanScope",)},
+            claims=(
+                Claim(
+                    side=Side.NEGATIVE,
+                    kind=ClaimKind.PREDICTIVE_VALUE,
+                    target=0.9,
+                    delta=0.05,
+                    bound=None,
+                    n=11,
+                    errors=0,
+                ),
+            ),
+            shortfalls=(
+                Shortfall(side=Side.NEGATIVE, n_more=57, sentence="About 57 more specimens of this kind would do."),
+            ),
+            negative=None,
+            positive=None,
+            n_specimens=24,
+            n_passed=19,
+            n_positive=6,
+            prevalence_low=0.1,
+            prevalence_high=0.46,
+            delta=0.05,
+        ),
+    ),
+    model=VERSIONS.model,
+    gates="9c" * 32,
+    synthetic=True,
+    autonomous_positive=True,
+    certified_on="2026-11-23",
+    expires_on="2027-05-22",
+    cohort="d0" * 32,
+    activated_by="A. Reader",
+    reason="silent phase",
 )
 
 
@@ -236,6 +323,7 @@ def build_demo(folder: Path, thumbnail: np.ndarray | None = None, level0: tuple[
         decision=decide("S-0412", (NO_CERTIFICATE,), clear, (first.digest,)),
         scans=(first,),
         run=RUN,
+        policy=BARE,
         strata=(("site", "north"), ("specimen_type", "resection")),
         expected_scans=1,
         decided_at="2026-11-23T10:18:02.001Z",
@@ -277,6 +365,7 @@ def build_demo(folder: Path, thumbnail: np.ndarray | None = None, level0: tuple[
         decision=decide("S-0413", findings, both, (a.digest, b.digest)),
         scans=(a, b),
         run=RUN,
+        policy=BARE,
         strata=(("site", "north"),),
         expected_scans=2,
     )
@@ -291,6 +380,7 @@ def build_demo(folder: Path, thumbnail: np.ndarray | None = None, level0: tuple[
         ),
         scans=(failed_scan,),
         run=RUN,
+        policy=BARE,
     )
     specimens = (single, double, failed)
     filler = tuple(
@@ -309,6 +399,9 @@ def build_demo(folder: Path, thumbnail: np.ndarray | None = None, level0: tuple[
     )
     run = RunView(
         run=RUN,
+        policy=BARE,
+        policy_digest=VERSIONS.policy,
+        made_on="2026-11-23",
         lines=(*(SpecimenLine.of(view) for view in specimens), *filler),
         failures=(FailureLine(scan="S-0414-1", specimen="S-0414", failure=FAILURE),),
         rates=(("Scans an hour", "312"), ("Tiles a second", "241"), ("Peak memory", "1.9 GB")),
@@ -320,6 +413,52 @@ def build_demo(folder: Path, thumbnail: np.ndarray | None = None, level0: tuple[
         model_card="demo-egfr\n\nTrained on generated pictures. Knows nothing about patients.",
     )
     return Demo(folder=folder, run=run, specimens=specimens)
+
+
+def certified_view(view: SpecimenView, seed: str, mean: float, verdict: Verdict, *findings: Finding) -> SpecimenView:
+    """`view` as it is under a policy with certificates, in silent mode."""
+    answer = posterior(seed, mean, 0.3)
+    scan = replace(
+        view.scans[0],
+        posterior=answer,
+        tumour_share=0.62,
+        tumour_limit=0.05,
+        deterministic_logit=mean - 0.04,
+        ensemble_logits=(mean - 0.04, mean + 0.31, mean - 0.22),
+    )
+    decision = replace(decide(seed, findings, answer, (scan.digest,)), verdict=verdict, disposition=Disposition.SILENT)
+    return replace(
+        view, pseudonym=seed, decision=decision, scans=(scan,), policy=CERTIFIED, certificate=CERTIFICATE, history=()
+    )
+
+
+def build_certified(demo: Demo) -> Demo:
+    """A run in silent mode: a negative, a positive and an undetermined specimen, and the failed one."""
+    view = demo.specimens[0]
+    specimens = (
+        certified_view(view, "S-0601", -2.6, Verdict.NEGATIVE),
+        certified_view(view, "S-0602", 2.7, Verdict.POSITIVE),
+        certified_view(
+            view,
+            "S-0603",
+            -1.3,
+            Verdict.UNDETERMINED,
+            finding(
+                Reason.UNCERTAIN,
+                "The passes straddle the certified negative threshold of 0.231: 0.143 to 0.307 around 0.214",
+                value=0.307,
+                limit=0.231,
+            ),
+        ),
+        replace(demo.specimens[2], policy=CERTIFIED),
+    )
+    run = replace(demo.run, lines=tuple(SpecimenLine.of(one) for one in specimens), policy=CERTIFIED)
+    return Demo(folder=demo.folder, run=run, specimens=specimens)
+
+
+@pytest.fixture(scope="session")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return build_certified(build_demo(tmp_path_factory.mktemp("certified")))
 
 
 @pytest.fixture(scope="session")
@@ -389,9 +528,13 @@ def build_report(n: int = 90) -> MonitoringReport:
         )
         for i, one in enumerate(stream)
     ]
+    for i in range(n - 24, n):
+        if i % 5 and i % 2:
+            decisions[i] = replace(decisions[i], verdict=Verdict.NEGATIVE, disposition=Disposition.SILENT, findings=())
     return monitor(
         stream,
         decisions,
+        policies={VERSIONS.policy: CERTIFIED},
         reference=reference,
         model=VERSIONS.model,
         bundle="demo-egfr",

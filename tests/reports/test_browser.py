@@ -84,16 +84,18 @@ def framed(page: Path, folder: Path, width: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def written(demo, report) -> list[Path]:
+def written(demo, certified, report) -> list[Path]:
     return [
         write_specimen_page(demo.folder, demo.specimens[1]),
         write_index(demo.folder, demo.run),
         write_monitoring_page(demo.folder, report),
+        write_specimen_page(certified.folder, certified.specimens[0]),
+        write_index(certified.folder, certified.run),
     ]
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("page", [0, 1, 2], ids=["specimen", "index", "monitoring"])
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("page", range(5), ids=["specimen", "index", "monitoring", "answered", "certified index"])
 def test_a_page_never_scrolls_sideways_and_shows_all_its_pictures(written, tmp_path, width: int, page: int):
     copy = probed(written[page])
     driver = framed(copy, tmp_path, width)

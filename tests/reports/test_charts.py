@@ -93,3 +93,29 @@ def test_a_sparkline_breaks_where_nothing_was_measured():
     assert len(root.findall(f"{SVG}polyline")) == 2
     assert "From 1 to 5; last 5." in " ".join(root.itertext())
     assert "No values." in words(charts.sparkline("s", [float("nan")], title="T"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.001, 0.5), st.floats(0.5, 0.999), st.booleans())
+def test_thresholds_lie_where_they_are_and_their_labels_neither_overlap_nor_leave_the_picture(low, high, on):
+    regions = [
+        charts.Region(label=f"negative at most {low:.3f}", low=0.0, high=low, answered=True),
+        charts.Region(label=f"positive at least {high:.3f}", low=high, high=1.0, answered=on),
+    ]
+    svg = charts.passes_plot("k", [0.4, 0.5], mean=0.45, low=0.4, high=0.5, level=0.9, regions=regions)
+    root = parsed(svg)
+    span = charts._RIGHT - charts._LEFT
+    lines = [float(e.get("x1")) for e in root.findall(f"{SVG}line") if e.get("class") == "threshold"]
+    assert lines == pytest.approx([charts._LEFT + span * low, charts._LEFT + span * high], abs=0.06)
+    grounds = [e for e in root.findall(f"{SVG}rect") if e.get("class") == "region"]
+    assert len(grounds) == 1 + on
+    assert float(grounds[0].get("x")) + float(grounds[0].get("width")) == pytest.approx(lines[0], abs=0.11)
+    boxes = [
+        (float(e.get("x")) - 3.4 * len(e.text), float(e.get("x")) + 3.4 * len(e.text), float(e.get("y")))
+        for e in root.findall(f"{SVG}text")
+        if (e.text or "").startswith(("negative", "positive"))
+    ]
+    assert all(left >= 0 and right <= charts.WIDTH and y < float(root.get("height")) for left, right, y in boxes)
+    (one, other) = boxes
+    assert one[2] != other[2] or one[1] <= other[0]
+    assert all(region.label in words(svg) for region in regions)

@@ -10,6 +10,12 @@ def test_probability_never_claims_certainty():
     assert formats.probability(0.805) in {"0.80", "0.81"}
 
 
+def test_a_probability_held_against_a_threshold_has_three_decimals_and_is_no_certainty():
+    assert formats.fine(0.23149) == "0.231"
+    assert formats.fine(0.0004) == "< 0.001"
+    assert formats.fine(0.9996) == "> 0.999"
+
+
 def test_interval_reads_as_words_where_an_end_has_no_number():
     assert formats.interval(0.62, 0.93) == "0.62–0.93"
     assert formats.interval(0.001, 0.93) == "< 0.01 to 0.93"

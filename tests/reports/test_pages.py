@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from pellucid.domain.certificate import Side
 from pellucid.domain.decision import Disposition, Verdict
+from pellucid.domain.policy import Mode
 from pellucid.domain.reasons import Finding, Reason
 from pellucid.monitoring import monitor
 from pellucid.reports import (
-    CertificationNeed,
     FailureLine,
     PicturePathInvalid,
     PseudonymInvalid,
     ScanImages,
     SpecimenLine,
+    formats,
+    promises,
     write_index,
     write_monitoring_page,
     write_specimen_page,
@@ -76,8 +79,8 @@ def monitoring(demo, report) -> Page:
 
 
 @pytest.fixture(scope="module")
-def every_page(pages, monitoring) -> list[Page]:
-    return [*pages, monitoring]
+def every_page(pages, answered, monitoring) -> list[Page]:
+    return [*pages, *answered, monitoring]
 
 
 def test_pages_lie_where_their_links_point(demo, pages):
@@ -170,18 +173,13 @@ def test_a_model_for_real_tissue_is_not_called_synthetic(demo, tmp_path):
     assert RESEARCH_USE in page.text
 
 
-def test_the_page_says_what_a_certificate_would_need(pages):
-    for page in pages:
+def test_without_a_certificate_the_page_says_what_it_would_take(pages):
+    for page in pages[:3]:
+        assert "holds none. It would take" in page.text
         assert "certification split" in page.text
-        assert "at least 59 specimens" in page.text
         assert "pellucid certify" in page.text
-
-
-@pytest.mark.parametrize(("error", "confidence", "fewest"), [(0.05, 0.95, 59), (0.01, 0.95, 299), (0.02, 0.9, 114)])
-def test_the_least_number_of_specimens_is_the_exact_binomial_one(error: float, confidence: float, fewest: int):
-    need = CertificationNeed(max_error=error, confidence=confidence)
-    assert need.fewest == fewest
-    assert 1 - (1 - confidence) ** (1 / fewest) <= error < 1 - (1 - confidence) ** (1 / (fewest - 1))
+        assert "Against the certified thresholds" not in page.text
+    assert "It holds no certificate, so nothing is answered without a person." in pages[-1].text
 
 
 def test_provenance_shows_every_digest_whole(demo, pages):
@@ -283,7 +281,7 @@ def test_a_decided_specimen_is_counted_and_said(demo, tmp_path):
         n_scans=1,
     )
     page = Page(write_index(tmp_path, replace(demo.run, lines=(line,), failures=())))
-    assert "Pellucid decided 1 specimen alone" in page.text
+    assert "Pellucid answered 1 specimen under a certificate" in page.text
 
 
 def test_every_reason_has_a_label_and_advice():
@@ -334,3 +332,178 @@ def test_a_failed_scan_still_shows_what_was_seen_of_it(demo, tmp_path):
     assert "Thumbnail of scan S-0412-1" in {image["alt"] for image in page.all("img")}
     assert "Attention" not in page.text
     assert "Tissue in focus" in page.text
+
+
+@pytest.fixture(scope="module")
+def answered(certified) -> list[Page]:
+    paths = [write_specimen_page(certified.folder, view) for view in certified.specimens]
+    return [Page(path) for path in [*paths, write_index(certified.folder, certified.run)]]
+
+
+NEGATIVE, POSITIVE, BETWEEN, FAILED, INDEX = range(5)
+
+
+def test_an_answer_is_said_first_with_what_it_means_and_its_interval(certified, answered):
+    for which, word in ((NEGATIVE, "Negative"), (POSITIVE, "Positive")):
+        text = answered[which].text
+        first = text.index(f"{word} — recorded silently.")
+        posterior = certified.specimens[which].decision.posterior
+        interval = text.index(f"90% interval {formats.interval(posterior.low, posterior.high)}")
+        assert first < interval < text.index("The whole interval lies beyond the certified threshold")
+        assert text.index("What this answer is worth") < text.index("The slide")
+
+
+def test_an_answer_names_its_certificate_claim_confidence_bound_range_and_end(answered):
+    text = answered[NEGATIVE].text
+    for said in (
+        "Of specimens that are answered negative, at least 90% are rightly so, with 95% confidence.",
+        "Shown: at least 91.4%, from 131 such answers, 5 of them wrong.",
+        "Of specimens with an EGFR mutation, at most 15% are answered negative, with 97.5% confidence.",
+        "Shown: at most 13.2%, from 84 such specimens, 5 of them missed.",
+        "Certificate for site north, policy “north 2026”, made on 2026-11-23, valid until 2027-05-22.",
+        "It holds where 22.1% to 32.3% of specimens have an EGFR mutation.",
+        "Research use only; in silent mode, shown to nobody who treats.",
+        promises.NOT_THIS_ONE,
+    ):
+        assert said in text
+    assert "answered positive, at least 90%" not in text[: text.index("The slide")]
+
+
+def test_a_positive_answer_says_that_it_never_replaces_sequencing(answered):
+    assert promises.SEQUENCING in answered[POSITIVE].text
+    assert promises.SEQUENCING not in answered[NEGATIVE].text
+
+
+def test_an_answer_without_a_certificate_in_the_records_is_called_a_defect(certified, tmp_path):
+    for changes in ({"certificate": None}, {"certificate": replace(certified.specimens[0].certificate, claims=())}):
+        page = Page(write_specimen_page(tmp_path, replace(certified.specimens[0], **changes)))
+        assert "report this as a defect" in page.text.lower()
+    assert "defect" not in Page(write_specimen_page(tmp_path, certified.specimens[0])).text
+
+
+def test_an_undetermined_specimen_under_a_certificate_shows_reason_value_and_limit(answered):
+    text = answered[BETWEEN].text
+    assert "Undetermined — recorded silently." in text
+    assert "Whatever the number suggests, it is not an answer." in text
+    assert "The passes straddle the certified negative threshold of 0.231: 0.143 to 0.307 around 0.214" in text
+    assert "What this answer is worth" not in text
+    assert "The certificate below covers this specimen. Pellucid gives no answer all the same" in text
+
+
+def test_the_interval_is_held_against_both_thresholds_in_words(certified, answered):
+    for which, negative, positive in (
+        (NEGATIVE, "kept", "missed"),
+        (POSITIVE, "missed", "kept"),
+        (BETWEEN, *["missed"] * 2),
+    ):
+        view = certified.specimens[which]
+        upper, lower = promises.standings(view.decision.posterior, view.certificate, view.policy)
+        assert (upper.beyond, lower.beyond) == (negative == "kept", positive == "kept")
+        assert upper.sentence.endswith(f"a negative answer needs at most 0.231: {negative}.")
+        assert lower.sentence.endswith(f"a positive answer needs at least 0.832: {positive}.")
+        assert upper.sentence in answered[which].text
+        assert lower.sentence in answered[which].text
+        assert f"{upper.end_logit:.3f}" in answered[which].text
+
+
+def test_a_threshold_that_is_switched_off_or_was_not_certified_is_said_to_be(certified, tmp_path):
+    view = certified.specimens[POSITIVE]
+    off = replace(view, policy=replace(view.policy, autonomous_positive=False))
+    short = replace(view, certificate=replace(view.policy.certificates[1], positive=1.6))
+    said = Page(write_specimen_page(tmp_path, off)).text
+    assert "positive answers without a person are switched off" in said
+    assert "positive at least 0.832, off" in said
+    said = Page(write_specimen_page(tmp_path, short)).text
+    assert "No negative threshold is certified. About 57 more specimens of this kind would do." in said
+
+
+def test_the_plot_shows_thresholds_and_regions_only_under_a_certificate(answered, pages):
+    assert answered[NEGATIVE].source.count('class="threshold"') == 2
+    assert answered[NEGATIVE].source.count('class="region"') == 2
+    assert "negative at most 0.231" in answered[NEGATIVE].text
+    assert 'class="threshold"' not in pages[0].source
+
+
+def test_tumour_and_what_is_kept_for_comparison_are_shown_with_their_limits(answered):
+    text = answered[NEGATIVE].text
+    assert "Tiles that show tumour 62% at least 5% ✓ kept" in text
+    assert "For comparison; no decision rests on them." in text
+    assert "-2.64, -2.29, -2.82" in text
+
+
+def test_silent_mode_is_announced_on_every_page_under_it(answered, pages):
+    for page in answered[:FAILED]:
+        assert "Silent mode. What is shown here is for comparison with molecular results." in page.text
+    assert "Silent mode. What is shown here" in answered[INDEX].text
+    assert all("Silent mode" not in page.text for page in pages)
+
+
+def test_the_index_counts_verdicts_and_dispositions_and_shows_the_policy(certified, answered):
+    text = answered[INDEX].text
+    assert "Pellucid answered 2 specimens under a certificate" in text
+    for said in (
+        "Negative 1 1 recorded silently",
+        "Positive 1 1 recorded silently",
+        "Undetermined 2 1 recorded silently 1 for a pathologist",
+        "The policy in force: north 2026",
+        "until 2027-05-22, 181 days left",
+        "Certificate for site north",
+        "Negative at most: 0.231 (logit -1.2) . Positive at least: 0.832 (logit 1.6)",
+        "Certificate for site south",
+        "Negative at most: none. Positive at least: none.",
+        "Negative side: About 57 more specimens of this kind would do.",
+    ):
+        assert said in text
+    assert f'title="{certified.run.policy_digest}"' in answered[INDEX].source
+
+
+@pytest.mark.parametrize(
+    ("on", "days", "expired"), [("2027-05-21", 2, False), ("2027-05-22", 1, False), ("2027-05-23", 0, True)]
+)
+def test_the_last_day_of_a_certificate_counts_and_the_next_is_an_alarm(certified, tmp_path, on, days, expired):
+    term = promises.term_of(certified.run.policy, on)
+    assert (term.days_left, term.expired) == (days, expired)
+    page = Page(write_index(tmp_path, replace(certified.run, made_on=on, lines=(), failures=())))
+    assert ('class="state state-alarm"' in page.source) is expired
+    assert ("expired: the last day was 2027-05-22" in page.text) is expired
+
+
+def test_specimens_of_another_policy_are_counted_beside_the_box(certified, tmp_path):
+    lines = tuple(replace(line, policy="ee" * 32) for line in certified.run.lines[:2])
+    page = Page(write_index(tmp_path, replace(certified.run, lines=(*lines, *certified.run.lines[2:]), failures=())))
+    assert "2 specimens below were decided under another policy" in page.text
+
+
+def test_verdicts_are_told_apart_by_words_and_signs_and_not_by_good_and_bad_colours(answered):
+    for page in answered:
+        chips = re.findall(r'class="chip verdict-chip verdict-chip-\w+"[^>]*>(.*?)</span> (\w+)</span>', page.source)
+        assert all(("○" in sign, "●" in sign) == (word == "Negative", word == "Positive") for sign, word in chips)
+    rules = re.findall(r"[^}]*verdict[^{}]*\{[^}]*\}", answered[INDEX].source)
+    assert rules
+    assert not any("--good" in rule or "--bad" in rule for rule in rules)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_mode_and_side_has_its_words(mode):
+    assert promises.mode_label(mode)
+    assert promises.mode_meaning(mode)
+    assert promises.side_of(Verdict.UNDETERMINED) is None
+    assert {promises.side_of(Verdict.NEGATIVE), promises.side_of(Verdict.POSITIVE)} == set(Side)
+
+
+@pytest.mark.parametrize(
+    ("share", "low", "high"), [(0.9147, "91.4%", "91.5%"), (0.9, "90%", "90%"), (1.0, "100%", "100%")]
+)
+def test_a_bound_is_rounded_to_where_it_still_holds(share, low, high):
+    assert (promises.bounded(share, up=False), promises.bounded(share, up=True)) == (low, high)
+
+
+def test_monitoring_says_that_it_looked_for_answers_without_a_certificate(demo, report, tmp_path):
+    page = Page(write_monitoring_page(tmp_path, report))
+    assert report.autonomy.check.sentence in page.text
+    assert "90 decisions looked through, 10 of them negative or positive: none without" in page.text
+    assert "scanner Aperio ScanScope" in page.text
+    broken = monitor([], [replace(demo.specimens[0].decision, verdict=Verdict.NEGATIVE)], policies={})
+    page = Page(write_monitoring_page(tmp_path, broken))
+    assert 'class="state state-alarm"' in page.source
+    assert "1 answer: its policy is in no run's record" in page.text

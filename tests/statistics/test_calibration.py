@@ -4,8 +4,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from pellucid.statistics.calibration import fit_temperature
-from pellucid.statistics.errors import CalibrationImpossible, LabelsInvalid, ProbabilitiesInvalid
+from pellucid.statistics.bootstrap import patient_bootstrap
+from pellucid.statistics.calibration import (
+    calibration_in_the_large,
+    calibration_intercept,
+    calibration_slope,
+    fit_temperature,
+)
+from pellucid.statistics.errors import (
+    CalibrationImpossible,
+    ClassesApart,
+    LabelsInvalid,
+    OneClass,
+    ProbabilitiesInvalid,
+)
 
 
 def sample(n, temperature, seed=0, spread=1.5):
@@ -96,3 +108,66 @@ def test_what_is_no_logit_or_label_is_refused():
         fit_temperature([1.0, 2.0], [0, 2])
     with pytest.raises(LabelsInvalid):
         fit_temperature([1.0, 2.0], [0])
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 0.0), (2.0, 0.7), (1.0, -1.0)])
+def test_a_known_calibration_line_is_found(slope, intercept):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-0.5, 1.5, size=40_000)
+    labels = (rng.random(logits.size) < expit(intercept + slope * logits)).astype(int)
+    assert calibration_slope(logits, labels) == pytest.approx(slope, abs=0.06)
+    assert calibration_intercept(logits, labels) == pytest.approx(intercept, abs=0.06)
+    if slope == 1:
+        assert calibration_in_the_large(logits, labels) == pytest.approx(intercept, abs=0.05)
+
+
+@given(st.integers(0, 500), st.floats(-3, 3))
+def test_calibration_in_the_large_makes_the_mean_probability_the_share(seed, offset):
+    logits, labels = sample(40, 1.0, seed=seed)
+    if labels.min() == labels.max():
+        return
+    shift = calibration_in_the_large(logits + offset, labels)
+    assert expit(logits + offset + shift).mean() == pytest.approx(labels.mean(), abs=1e-9)
+
+
+def test_calibration_in_the_large_of_equal_logits_is_their_distance_from_the_share():
+    assert calibration_in_the_large([2.0] * 4, [0, 1, 0, 1]) == pytest.approx(-2.0)
+
+
+def test_the_fit_reports_the_same_line():
+    logits, labels = sample(400, 2.0)
+    fit = fit_temperature(logits, labels)
+    calibrated = logits / fit.temperature
+    assert (calibration_slope(calibrated, labels), calibration_intercept(calibrated, labels)) == (
+        fit.slope,
+        fit.intercept,
+    )
+
+
+def test_the_line_has_intervals_by_patient_and_counts_resamples_whose_classes_lie_apart():
+    logits, labels = sample(24, 0.3, seed=5)
+    interval = patient_bootstrap(
+        calibration_slope, logits, labels, [f"p{index}" for index in range(24)], n_resamples=200
+    )
+    assert interval.low <= interval.estimate <= interval.high
+    assert interval.n_resamples + interval.n_undefined == 200
+
+
+def test_a_line_without_overlap_or_with_one_class_is_refused():
+    with pytest.raises(ClassesApart):
+        calibration_slope([-1.0, -2.0, 1.0, 2.0], [0, 0, 1, 1])
+    for metric in (calibration_slope, calibration_intercept, calibration_in_the_large):
+        with pytest.raises(OneClass):
+            metric([0.5, 1.0], [1, 1])
+        with pytest.raises(ProbabilitiesInvalid):
+            metric([np.nan, 1.0], [0, 1])
+        with pytest.raises(LabelsInvalid):
+            metric([0.5, 1.0], [0, 2])
+
+
+@pytest.mark.parametrize("logit", [0.0, -0.3, 1.7, 12.0])
+@pytest.mark.parametrize("n_positive", [1, 4, 9])
+def test_calibration_in_the_large_of_equal_logits_is_what_lifts_them_to_the_share(logit: float, n_positive: int):
+    labels = [1] * n_positive + [0] * (10 - n_positive)
+    shift = calibration_in_the_large([logit] * 10, labels)
+    assert expit(logit + shift) == pytest.approx(n_positive / 10, abs=1e-9)

@@ -121,7 +121,7 @@ def test_calibration_error_is_defined_and_ignores_order(pairs, n_bins, random):
 @given(st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.8, 1.0]), min_size=1, max_size=60), st.integers(1, 20))
 def test_bins_keep_ties_together_and_cover_every_case(values, n_bins):
     ordered = np.sort(values)
-    edges = metrics._bin_edges(ordered, n_bins)
+    edges = metrics.bin_edges(ordered, n_bins)
     assert edges[0] == 0
     assert edges[-1] == ordered.size
     assert len(edges) - 1 <= n_bins

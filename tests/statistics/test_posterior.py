@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 from scipy.stats import entropy
 
 from pellucid.statistics.errors import LogitsInvalid, SummaryInvalid
-from pellucid.statistics.posterior import combine_scans, summarise
+from pellucid.statistics.posterior import combine_scans, logit_interval, summarise
 
 logit_lists = st.lists(st.floats(-30, 30), min_size=2, max_size=60)
 RAW = np.random.default_rng(3).normal(0.4, 0.8, size=50)
@@ -87,6 +87,30 @@ def test_equal_passes_carry_no_information_about_the_network():
     assert posterior.low == posterior.high == posterior.probability == expit(2.0)
 
 
+@given(st.floats(-50, 50), st.floats(0.1, 10))
+def test_one_pass_is_a_point_without_spread(raw, temperature):
+    posterior = summarise([raw], temperature=temperature, n_scans=1)
+    assert posterior.mean_logit == raw / temperature
+    assert (posterior.sd_logit, posterior.mutual_information) == (0.0, 0.0)
+    assert posterior.low == posterior.high == posterior.probability
+    assert posterior.entropy == pytest.approx(entropy([expit(posterior.mean_logit), expit(-posterior.mean_logit)]))
+    assert logit_interval(posterior) == (posterior.mean_logit, posterior.mean_logit)
+
+
+@given(logit_lists, st.floats(0.1, 10), st.floats(0.05, 0.99))
+def test_the_interval_in_logits_is_that_of_the_probabilities(logits, temperature, level):
+    posterior = summarise(logits, temperature=temperature, n_scans=1, level=level)
+    low, high = logit_interval(posterior)
+    assert (low, high) == tuple(np.quantile(np.array(logits) / temperature, [(1 - level) / 2, (1 + level) / 2]))
+    assert (expit(low), expit(high)) == (posterior.low, posterior.high)
+
+
+def test_the_interval_in_logits_keeps_what_probabilities_lose():
+    posterior = summarise([50.0, 60.0], temperature=1.0, n_scans=1, level=0.5)
+    assert posterior.low == posterior.high == 1.0
+    assert logit_interval(posterior) == (52.5, 57.5)
+
+
 def test_saturated_logits_stay_finite():
     posterior = summarise([800.0, -800.0], temperature=1.0, n_scans=1)
     assert posterior.entropy == pytest.approx(math.log(2))
@@ -94,7 +118,7 @@ def test_saturated_logits_stay_finite():
     assert all(math.isfinite(getattr(posterior, name)) for name in ("sd_logit", "low", "high", "mean_probability"))
 
 
-@pytest.mark.parametrize("logits", [[], [1.0], [[1.0, 2.0]], [1.0, math.nan], [1.0, math.inf]])
+@pytest.mark.parametrize("logits", [[], [[1.0, 2.0]], [1.0, math.nan], [1.0, math.inf]])
 def test_logits_that_are_no_passes_are_refused(logits):
     with pytest.raises(LogitsInvalid):
         summarise(logits, temperature=1.0, n_scans=1)

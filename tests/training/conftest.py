@@ -54,25 +54,27 @@ def make_bag(number, label=0, split=Split.TRAINING, dim=8, shift=1.0, **changes)
     features = generator("bag", number).normal(size=(n, dim)) * 0.5
     features[: n // 3, 0] += shift * (2 * label - 1)
     return EmbeddedScan(
-        scan=scan, bag=Bag(features=features.astype(np.float16), coords=scan.grid.coords, provenance={"scan": "x"})
+        scan=scan,
+        bag=Bag(features=features.astype(np.float16), coords=scan.grid.coords, provenance={"scan": "x"}),
+        tiles=np.arange(n),
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def entries():
     return make_entry
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scans():
     return make_scan
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bags():
     return make_bag
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def silent():
     return lambda stage, done, total: None

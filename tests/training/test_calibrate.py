@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pellucid.core.seeds import generator
 from pellucid.domain.cohort import Cohort, Split
+from pellucid.domain.tumour import TumourHead
 from pellucid.encoders import SMALL_SPEC
 from pellucid.statistics import distance
 from pellucid.training import TrainingConfig
@@ -25,14 +28,18 @@ def answers(bags, start, count, split):
     ]
 
 
-@pytest.fixture
-def tuning(bags):
+def tuning_answers(bags):
     found = answers(bags, 100, 30, Split.TUNING)
     rescan = bags(200, 0, Split.TUNING, specimen="C100-A", patient="P100")
     return [*found, Answer(item=rescan, logits=found[0].logits + 2, embedding=found[0].embedding)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def tuning(bags):
+    return tuning_answers(bags)
+
+
+@pytest.fixture(scope="module")
 def findings(bags, tuning):
     training = answers(bags, 0, 40, Split.TRAINING)
     calibration, tuned = calibrate(tuning, CONFIG)
@@ -44,6 +51,8 @@ def findings(bags, tuning):
         figures=measure(tuned, CONFIG),
         calibration=calibration,
         reference=reference,
+        tumour=None,
+        specimens=(),
         left_out=(),
     )
 
@@ -74,7 +83,8 @@ def test_monitored_values_are_one_a_specimen_and_sorted(findings):
     assert all(len(values) == 30 and list(values) == sorted(values) for values in features.values())
 
 
-def test_feature_that_some_scans_lack_is_not_monitored(bags, tuning):
+def test_feature_that_some_scans_lack_is_not_monitored(bags):
+    tuning = tuning_answers(bags)
     tuning[3].item.scan.features["only here"] = 1.0
     tuning[4].item.scan.features["focus"] = float("nan")
     calibration, tuned = calibrate(tuning, CONFIG)
@@ -92,6 +102,33 @@ def test_card_states_figures_with_intervals_data_and_limits(findings):
     assert "knows nothing of real tissue" in card
     assert "ab" * 32 in card
     assert SMALL_SPEC.licence in card
+
+
+def test_card_states_how_calibrated_the_logits_are(findings):
+    figures = findings[1].figures
+    card = write_card(Cohort(entries=(), name="demo"), SMALL_SPEC, findings[1], CONFIG)
+    for name in ("Calibration slope", "Calibration intercept", "Calibration error (bias removed)"):
+        interval = figures[name]
+        assert interval.n_patients == 30
+        assert interval.low <= interval.estimate <= interval.high
+        assert f"| {name} | {interval.estimate:.3f} | {interval.low:.3f} to {interval.high:.3f} |" in card
+    assert figures["Calibration slope"].low < 1 < figures["Calibration slope"].high
+    assert figures["Calibration slope"].estimate == pytest.approx(findings[1].calibration.slope, abs=1e-3)
+
+
+def test_figure_that_cannot_be_computed_is_said_to_be(findings):
+    figures = {name: figure for name, figure in findings[1].figures.items() if name != "Calibration slope"}
+    card = write_card(Cohort(entries=(), name="demo"), SMALL_SPEC, replace(findings[1], figures=figures), CONFIG)
+    assert "| Calibration slope | not computable | |" in card
+
+
+def test_card_states_tumour_head_and_ensemble_or_that_there_is_none(findings):
+    head = TumourHead(weights=(0.0,) * 192, bias=0.0, threshold=0.5, limit=0.125, n_tiles=4321, auroc=0.987)
+    cohort = Cohort(entries=(), name="demo")
+    card = write_card(cohort, SMALL_SPEC, replace(findings[1], tumour=head), CONFIG)
+    assert all(text in card for text in ("4 more heads", "4321 tiles", "0.987", "less than 12.5%"))
+    bare = write_card(cohort, SMALL_SPEC, findings[1], replace(CONFIG, ensemble_heads=0))
+    assert all(text in bare for text in ("No ensemble", "No tumour head"))
 
 
 def test_record_is_plain_json(findings):

@@ -16,7 +16,7 @@ from pellucid.triage import Failure, Gates, LateScans, ScanEvidence, SpecimenEvi
 GATES = Gates(temperature=1.0, level=0.9, sd_limit=0.5, distance_limit=4.0, synthetic_model=True)
 POLICY = SitePolicy(name="none")
 VERSIONS = Versions(model="m", policy="p", software="s", software_version="0")
-STRATA = {"site": "north", "specimen_type": "resection"}
+STRATA = {"site": "north", "specimen_type": "resection", "diagnosis": "confirmed"}
 STEADY = tuple(2.0 + 0.01 * step for step in range(50))
 
 
@@ -65,8 +65,8 @@ def test_a_flawless_specimen_is_undetermined_for_want_of_a_certificate_alone() -
         (lambda: specimen(scan(distance=float("nan"))), Reason.OUT_OF_DISTRIBUTION),
         (lambda: specimen(scan(synthetic=False)), Reason.OUT_OF_SCOPE),
         (lambda: specimen(scan(logits=tuple(float(step % 7) for step in range(50)))), Reason.UNCERTAIN),
-        (lambda: specimen(scan(), strata={"site": "north"}), Reason.STRATUM_UNKNOWN),
-        (lambda: specimen(scan(), strata={"site": "", "specimen_type": "x"}), Reason.STRATUM_UNKNOWN),
+        (lambda: specimen(scan(), strata={"site": "north", "diagnosis": "confirmed"}), Reason.STRATUM_UNKNOWN),
+        (lambda: specimen(scan(), strata=STRATA | {"site": ""}), Reason.STRATUM_UNKNOWN),
         (lambda: specimen(scan(), expected=2), Reason.CASE_INCOMPLETE),
         (lambda: specimen(scan(), conflicts=("also filed under S-2",)), Reason.IDENTITY_CONFLICT),
         (

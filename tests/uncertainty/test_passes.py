@@ -9,53 +9,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.aggregators import GatedAttention, GatedAttentionConfig, load_head
+from heads import CONFIG, SHARED, make_bag, make_head, naive_passes
+from pellucid.aggregators import GatedAttention, GatedAttentionConfig
 from pellucid.aggregators.errors import BagEmpty, BagShapeMismatch
-from pellucid.statistics.posterior import combine_scans, summarise
-from pellucid.uncertainty import Sampler, pass_masks, run_passes
+from pellucid.uncertainty import Sampler, run_passes
+from pellucid.uncertainty.bags import CHUNK_TILES
 from pellucid.uncertainty.errors import BagNonFinite, BagPrecisionMismatch, LogitNonFinite, TooFewPasses
-from pellucid.uncertainty.passes import CHUNK_TILES
 
-CONFIG = GatedAttentionConfig(input_dim=16, trunk_dim=32, gate_dim=24, gate_dropout=0.4, head_dropout=0.1)
-
-
-def make_head(config=CONFIG, seed=0):
-    return load_head(config, GatedAttention(config, seed=seed).state_dict())
+both_ways = pytest.mark.parametrize("config", [CONFIG, SHARED], ids=["dropout in the trunk", "shared trunk"])
 
 
-def make_bag(n, seed=0, dim=16):
-    return np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float16)
-
-
-def naive_passes(head, features, model, n_passes):
-    """Each pass through the plain module, its masks multiplied in by hooks: logits, attention and hook count."""
-    current, calls = {}, []
-
-    def hook(site):
-        def multiply(module, inputs, output):
-            calls.append(site)
-            kept = torch.from_numpy(current[site]).to(output.dtype) / (1 - head.config.sites[site][1])
-            return output * kept
-
-        return multiply
-
-    handles = [module.register_forward_hook(hook(site)) for site, module in head.dropout.items()]
-    logits, attention = [], []
-    with torch.inference_mode():
-        for index in range(n_passes):
-            current.update(pass_masks(model, head.config, index))
-            output = head(torch.from_numpy(features).to(head.trunk1.weight.dtype))
-            logits.append(output.logit.item())
-            attention.append(output.attention.double().numpy())
-    for handle in handles:
-        handle.remove()
-    assert len(calls) == 5 * n_passes
-    return np.array(logits), np.array(attention)
-
-
+@both_ways
 @pytest.mark.parametrize("n", [1, 2, 63, CHUNK_TILES, CHUNK_TILES + 1, 2 * CHUNK_TILES + 77])
-def test_agrees_with_the_plain_module_pass_by_pass(n):
-    head, features = make_head(), make_bag(n)
+def test_agrees_with_the_plain_module_pass_by_pass(config, n):
+    head, features = make_head(config), make_bag(n)
     logits, attention = naive_passes(head, features, "m", 20)
     passes = run_passes(head, features, model="m", n_passes=20)
     np.testing.assert_allclose(passes.logits, logits, atol=1e-5)
@@ -63,16 +30,18 @@ def test_agrees_with_the_plain_module_pass_by_pass(n):
     np.testing.assert_allclose(passes.attention_sd, attention.std(0, ddof=1), atol=1e-5 / n, rtol=1e-5)
 
 
-def test_in_double_precision_the_algebra_is_exact():
-    head, features = make_head().double(), make_bag(1500)
+@both_ways
+def test_in_double_precision_the_algebra_is_exact(config):
+    head, features = make_head(config).double(), make_bag(1500)
     logits, attention = naive_passes(head, features, "m", 10)
     passes = run_passes(head, features, model="m", n_passes=10)
     np.testing.assert_allclose(passes.logits, logits, atol=1e-12)
     np.testing.assert_allclose(passes.attention_mean, attention.mean(0), rtol=1e-6)
 
 
-def test_agrees_with_the_plain_module_at_eagles_size():
-    head = make_head(GatedAttentionConfig(input_dim=1536))
+@pytest.mark.parametrize("trunk_dropout", [0.25, 0.0])
+def test_agrees_with_the_plain_module_at_eagles_size(trunk_dropout):
+    head = make_head(GatedAttentionConfig(input_dim=1536, trunk_dropout=trunk_dropout))
     features = make_bag(300, dim=1536)
     logits, _ = naive_passes(head, features, "m", 5)
     np.testing.assert_allclose(run_passes(head, features, model="m", n_passes=5).logits, logits, atol=1e-5)
@@ -133,8 +102,9 @@ def test_without_dropout_all_passes_are_the_dropout_free_head():
     assert not passes.attention_sd.any()
 
 
-def test_same_bits_on_a_second_run_whatever_ran_between():
-    head, features = make_head(), make_bag(2500)
+@both_ways
+def test_same_bits_on_a_second_run_whatever_ran_between(config):
+    head, features = make_head(config), make_bag(2500)
     first = run_passes(head, features, model="m")
     run_passes(head, make_bag(77, seed=1), model="m")
     run_passes(make_head(seed=5), features, model="another", n_passes=3)
@@ -160,9 +130,11 @@ sys.stdout.write(run_passes(GatedAttention(config, seed=0), wide[:, 1::2], model
     assert finished.stdout == run_passes(make_head(), make_bag(500), model="m").logits.tobytes().hex()
 
 
+@pytest.mark.parametrize("trunk_dropout", [0.25, 0.0])
 @pytest.mark.parametrize("n", [1, 77, CHUNK_TILES + 76])
-def test_same_bits_on_any_number_of_threads_which_is_put_back(n):
-    head, features = make_head(GatedAttentionConfig(input_dim=512)), make_bag(n, dim=512)
+def test_same_bits_on_any_number_of_threads_which_is_put_back(n, trunk_dropout):
+    head = make_head(GatedAttentionConfig(input_dim=512, trunk_dropout=trunk_dropout))
+    features = make_bag(n, dim=512)
     before, found = torch.get_num_threads(), set()
     try:
         for threads in (1, 2, 3):
@@ -174,8 +146,9 @@ def test_same_bits_on_any_number_of_threads_which_is_put_back(n):
     assert len(found) == 1
 
 
-def test_calls_from_several_threads_give_the_same_bits():
-    head, features = make_head(), make_bag(600)
+@both_ways
+def test_calls_from_several_threads_give_the_same_bits(config):
+    head, features = make_head(config), make_bag(600)
     alone = run_passes(head, features, model="m").logits.tobytes()
     before = torch.get_num_threads()
     with ThreadPoolExecutor(4) as pool:
@@ -184,10 +157,22 @@ def test_calls_from_several_threads_give_the_same_bits():
     assert torch.get_num_threads() == before
 
 
-def test_more_passes_continue_the_same_sequence():
-    head, features = make_head(), make_bag(50)
-    few, many = (run_passes(head, features, model="m", n_passes=n).logits for n in (5, 20))
-    assert np.array_equal(few, many[:5])
+@both_ways
+@pytest.mark.parametrize(("few", "many"), [(5, 20), (2, 63), (50, 64), (63, 200)])
+def test_more_passes_continue_the_same_sequence(config, few, many):
+    head, features = make_head(config), make_bag(1100)
+    first, second = (run_passes(head, features, model="m", n_passes=n) for n in (few, many))
+    assert np.array_equal(first.logits, second.logits[:few])
+    assert first.dropout_free_logit == second.dropout_free_logit
+
+
+@both_ways
+def test_a_bag_gets_the_same_bits_whatever_other_bags_lie_around_it_in_memory(config):
+    head = make_head(config)
+    shelf = make_bag(4000)
+    within = run_passes(head, shelf[1337:2441], model="m").logits
+    alone = run_passes(head, shelf[1337:2441].copy(), model="m").logits
+    assert within.tobytes() == alone.tobytes()
 
 
 def test_another_model_digest_draws_other_networks():
@@ -223,27 +208,36 @@ def test_the_order_of_tiles_moves_attention_and_leaves_the_answer(n, seed):
     np.testing.assert_allclose(mixed.attention_sd, straight.attention_sd[order], rtol=1e-3, atol=1e-7)
 
 
-def test_spread_does_not_measure_the_number_of_tiles():
-    rng = np.random.default_rng(7)
-    head = make_head(seed=1)
-    sizes = np.exp(rng.uniform(np.log(50), np.log(2000), 300)).astype(int)
-    spreads = []
-    for n in sizes:
-        slide = 0.5 * rng.normal(size=16)
-        bag = (slide + rng.normal(size=(n, 16))).astype(np.float16)
-        spreads.append(run_passes(head, bag, model="m", n_passes=20).logits.std(ddof=1))
-    assert abs(np.corrcoef(spreads, sizes**-0.5)[0, 1]) < 0.1
+def rates(**changed):
+    """A configuration of the usual widths with 0.25 everywhere but where said otherwise."""
+    usual = dict.fromkeys(("trunk_dropout", "gate_dropout", "head_dropout"), 0.25)
+    return GatedAttentionConfig(input_dim=16, trunk_dim=32, gate_dim=24, **(usual | changed))
 
 
-def test_spread_does_not_shrink_with_the_scans_of_a_specimen():
-    head = make_head()
-    one = run_passes(head, make_bag(400), model="m").logits
-    alone = summarise(one, temperature=1.0, n_scans=1)
-    for k in (2, 3, 8):
-        specimen = summarise(combine_scans([one] * k), temperature=1.0, n_scans=k)
-        assert specimen.sd_logit == pytest.approx(alone.sd_logit, rel=1e-12)
-    alike = [run_passes(head, make_bag(400, seed=seed), model="m").logits for seed in range(8)]
-    assert combine_scans(alike).std(ddof=1) > 0.9 * np.mean([logits.std(ddof=1) for logits in alike])
+@pytest.mark.parametrize("site", ["trunk_dropout", "gate_dropout", "head_dropout"])
+def test_dropout_is_live_at_every_site(site):
+    bags = [make_bag(80, seed=seed) for seed in range(20)]
+    without = dict.fromkeys(("trunk_dropout", "gate_dropout", "head_dropout"), 0.0)
+
+    def mean_variance(config):
+        head = make_head(config)
+        # an untrained head attends to all tiles alike, whatever its gates say
+        head.attention.weight.mul_(10)
+        return np.mean([run_passes(head, bag, model="m").logits.var(ddof=1) for bag in bags])
+
+    assert mean_variance(rates(**without)) < 1e-24
+    assert mean_variance(rates(**(without | {site: 0.25}))) > 1e-6
+    assert mean_variance(rates(**{site: 0.0})) < 0.85 * mean_variance(rates())
+
+
+def test_gate_dropout_reaches_the_attention_and_head_dropout_does_not():
+    gates, head = (
+        run_passes(make_head(rates(trunk_dropout=0.0, **{other: 0.0})), make_bag(80), model="m")
+        for other in ("head_dropout", "gate_dropout")
+    )
+    assert (gates.attention_sd > 1e-3 * gates.attention_mean).all()
+    assert (head.attention_sd < 1e-12).all()
+    assert head.logits.std() > 0
 
 
 def test_bags_that_cannot_be_scored_are_coded_errors():
@@ -272,8 +266,9 @@ def test_the_largest_float16_is_no_infinity():
     assert np.isfinite(run_passes(make_head(), features, model="m").logits).all()
 
 
-def test_a_logit_that_overflows_is_an_error():
-    head = make_head()
+@both_ways
+def test_a_logit_that_overflows_is_an_error(config):
+    head = make_head(config)
     with torch.no_grad():
         head.trunk1.weight.fill_(1e38)
     with pytest.raises(LogitNonFinite):

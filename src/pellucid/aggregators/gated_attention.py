@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pellucid.aggregators.bags import check_bag_shape
 from pellucid.aggregators.config import GatedAttentionConfig
-from pellucid.aggregators.errors import BagEmpty, BagShapeMismatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class GatedAttention(nn.Module):
             BagEmpty: the bag has no tile.
             BagShapeMismatch: the bag isn't `(n_tiles, input_dim)`.
         """
-        check_bag_shape(tuple(features.shape), self.config)
+        check_bag_shape(tuple(features.shape), self.config.input_dim)
         hidden = self.dropout["trunk1"](torch.relu(self.trunk1(features)))
         hidden = self.dropout["trunk2"](torch.relu(self.trunk2(hidden)))
         gate = self.dropout["gate_tanh"](torch.tanh(self.gate_tanh(hidden)))
@@ -76,19 +76,6 @@ class GatedAttention(nn.Module):
             embedding = attention @ hidden
             negative, positive = self.classifier(self.dropout["head"](embedding)).unbind()
         return HeadOutput(logit=positive - negative, attention=attention, embedding=embedding)
-
-
-def check_bag_shape(shape: tuple[int, ...], config: GatedAttentionConfig) -> None:
-    """Refuse what is no bag for a head of this configuration.
-
-    Raises:
-        BagEmpty: no tile.
-        BagShapeMismatch: not `(n_tiles, input_dim)`.
-    """
-    if len(shape) != 2 or shape[1] != config.input_dim:
-        raise BagShapeMismatch(f"A bag of shape {shape} was given to a head for (n_tiles, {config.input_dim}).")
-    if shape[0] == 0:
-        raise BagEmpty("The bag has no tile.")
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pellucid.bundle.ensemble import ensemble_to_bytes, not_of_one_kind
 from pellucid.bundle.errors import BundleExists, PartsInvalid
 from pellucid.bundle.golden import check_golden_arrays, golden_to_bytes
 from pellucid.bundle.keys import SigningKey
 from pellucid.bundle.loading import load_bundle
 from pellucid.bundle.manifest import (
     CALIBRATION,
-    CONTENT,
     ENCODER,
+    ENSEMBLE,
     FORMAT,
     FORMAT_VERSION,
     GOLDEN,
@@ -25,11 +26,14 @@ from pellucid.bundle.manifest import (
     MODEL_CARD,
     REFERENCE,
     SIGNATURE,
+    TUMOUR,
+    TUNING,
     FileEntry,
     Manifest,
 )
 from pellucid.bundle.parts import BundleParts
 from pellucid.bundle.signature import sign_manifest
+from pellucid.bundle.tuning import TuningRecord, check_tumour, check_tuning
 from pellucid.core.clock import utc_now
 from pellucid.core.digests import canonical_json, digest_file
 from pellucid.core.files import storage_errors
@@ -66,7 +70,9 @@ def build_bundle(folder: Path, parts: BundleParts, key: SigningKey) -> Path:
         manifest = _describe(part, parts).to_bytes()
         (part / MANIFEST).write_bytes(manifest)
         (part / SIGNATURE).write_bytes(sign_manifest(manifest, key))
-        load_bundle(part, [key.trusted()]).check_golden()
+        made = load_bundle(part, [key.trusted()])
+        made.check_golden()
+        made.load_ensemble()
         _flush(part)
         _put_in_place(part, folder)
     return folder
@@ -92,6 +98,7 @@ def _problems(parts: BundleParts) -> Iterator[str]:
         yield f"the head takes {config.input_dim} features, but the encoder gives {spec.dim}"
     if any(len(row) != len(reference.mean) for row in reference.components):
         yield f"the reference's components are not as long as its mean ({len(reference.mean)})"
+    yield from _problems_of_additions(parts)
     try:
         check_golden_arrays(golden)
     except ValueError as error:
@@ -106,6 +113,20 @@ def _problems(parts: BundleParts) -> Iterator[str]:
         yield f"there are {len(golden.logits)} golden logits for {parts.calibration.n_passes} passes"
 
 
+def _problems_of_additions(parts: BundleParts) -> Iterator[str]:
+    yield from not_of_one_kind(parts.head_state, parts.ensemble)
+    try:
+        check_tuning(_tuning(parts))
+        if parts.tumour is not None:
+            check_tumour(parts.tumour, parts.spec.dim)
+    except ValueError as error:
+        yield str(error)
+
+
+def _tuning(parts: BundleParts) -> TuningRecord:
+    return TuningRecord(patients=parts.patients, specimens=parts.tuning)
+
+
 def _write_content(part: Path, parts: BundleParts) -> None:
     card = SYNTHETIC_NOTICE + parts.model_card if parts.synthetic else parts.model_card
     _save_state(part / ENCODER, parts.encoder_state)
@@ -114,6 +135,11 @@ def _write_content(part: Path, parts: BundleParts) -> None:
     (part / CALIBRATION).write_bytes(_json_file(parts, CALIBRATION, lambda: to_plain(parts.calibration)))
     (part / REFERENCE).write_bytes(_json_file(parts, REFERENCE, lambda: to_plain(parts.reference)))
     (part / MODEL_CARD).write_bytes(card.encode())
+    (part / TUNING).write_bytes(_json_file(parts, TUNING, lambda: to_plain(_tuning(parts))))
+    if parts.ensemble:
+        (part / ENSEMBLE).write_bytes(ensemble_to_bytes([_tensors(state) for state in parts.ensemble]))
+    if parts.tumour is not None:
+        (part / TUMOUR).write_bytes(_json_file(parts, TUMOUR, lambda: to_plain(parts.tumour)))
 
 
 def _json_file(parts: BundleParts, name: str, plain: Callable[[], Any]) -> bytes:
@@ -163,7 +189,7 @@ def _describe(part: Path, parts: BundleParts) -> Manifest:
         licence=parts.licence,
         intended_use=parts.intended_use,
         provenance=dict(parts.provenance),
-        files={name: _entry(part / name) for name in CONTENT},
+        files={file.name: _entry(file) for file in part.iterdir()},
     )
 
 

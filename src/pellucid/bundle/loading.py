@@ -1,18 +1,17 @@
 """Loading a bundle: nothing of it is used before all of it is verified."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pellucid.bundle.contents import list_files, read_file, read_verified, verify_files
+from pellucid.bundle.ensemble import ensemble_from_bytes
 from pellucid.bundle.errors import (
     BundleAltered,
     BundleMissing,
     BundleTooNew,
     BundleUnsigned,
-    ManifestInvalid,
     ModelDigestMismatch,
 )
 from pellucid.bundle.golden import compare_golden, golden_from_bytes
@@ -20,6 +19,7 @@ from pellucid.bundle.keys import TrustedKey
 from pellucid.bundle.manifest import (
     CALIBRATION,
     ENCODER,
+    ENSEMBLE,
     GOLDEN,
     HEAD,
     MANIFEST,
@@ -27,31 +27,37 @@ from pellucid.bundle.manifest import (
     MODEL_CARD,
     REFERENCE,
     SIGNATURE,
+    TUMOUR,
+    TUNING,
     Manifest,
     parse_manifest,
 )
 from pellucid.bundle.parts import Calibration, GoldenChecks
+from pellucid.bundle.reading import checked, read_plain, refusing
 from pellucid.bundle.signature import MAX_SIGNATURE_BYTES, check_signature
+from pellucid.bundle.tuning import TuningRecord, check_tumour, check_tuning
 from pellucid.core.digests import digest_bytes
-from pellucid.core.serial import from_plain, to_plain
 from pellucid.domain.encoder import EncoderSpec
 from pellucid.domain.reference import ReferenceProfile
+from pellucid.domain.tumour import TumourHead
+from pellucid.domain.tuning import PatientDigests, TuningSpecimen
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from pellucid.aggregators import GatedAttention, GatedAttentionConfig
     from pellucid.encoders import TileEncoder
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bundle:
     """A verified model bundle.
 
-    `digest` covers every file; `signed_by` is the trusted key that signed it. Only `load_encoder`, `load_head` and
-    `check_golden` need torch.
+    `digest` covers every file; `signed_by` is the trusted key that signed it. `ensemble_size` counts the heads that
+    `load_ensemble` gives; `tumour` is the tile-level tumour head; `patients` are digests of those whose slides the
+    model was made with, `tuning` is what it said of the tuning specimens. A bundle of format 1 has none of these.
+    Only `load_encoder`, `load_head`, `load_ensemble` and `check_golden` need torch.
     """
 
     folder: Path
@@ -62,6 +68,10 @@ class Bundle:
     calibration: Calibration
     reference: ReferenceProfile
     model_card: str
+    ensemble_size: int = 0
+    tumour: TumourHead | None = None
+    patients: PatientDigests | None = None
+    tuning: tuple[TuningSpecimen, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,6 +120,26 @@ class Bundle:
             raise ModelDigestMismatch(f"{HEAD} has the state digest {digest}, not {self.manifest.head_digest}.")
         return load_head(self.head_config, state)
 
+    def load_ensemble(self) -> "tuple[GatedAttention, ...]":
+        """The ensemble's heads besides the main one, in their order; empty where the bundle has none.
+
+        Raises:
+            BundleAltered: the file was changed since the bundle was loaded.
+            HeadWeightsMismatch: the weights are not those of heads with this bundle's configuration.
+            HeadWeightsNonFinite: a weight is NaN or infinite.
+        """
+        if ENSEMBLE not in self.manifest.files:
+            return ()
+        import torch
+
+        from pellucid.aggregators import load_head
+
+        states = _read_ensemble(self.folder, self.manifest)
+        return tuple(
+            load_head(self.head_config, {name: torch.tensor(array) for name, array in state.items()})
+            for state in states
+        )
+
     def golden(self) -> GoldenChecks:
         """The golden inputs and outputs.
 
@@ -118,10 +148,8 @@ class Bundle:
             ManifestInvalid: the file holds other arrays than it should.
         """
         data = read_verified(self.folder, GOLDEN, self.manifest.files[GOLDEN])
-        try:
+        with refusing(GOLDEN):
             return golden_from_bytes(data)
-        except ValueError as error:
-            raise ManifestInvalid(f"{GOLDEN} can't be used: {error}.") from error
 
     def check_golden(self) -> None:
         """Reproduce the golden tile embeddings and bag logits on this machine.
@@ -163,15 +191,20 @@ def load_bundle(folder: Path, trusted: Sequence[TrustedKey]) -> Bundle:
     signed_by = _check_signed(folder, files, data, trusted)
     head_config = _head_config(manifest)
     _check_model_digest(manifest, head_config)
+    tuning = _read_tuning(folder, manifest)
     return Bundle(
         folder=folder.absolute(),
         digest=digest_bytes(data),
         manifest=manifest,
         signed_by=signed_by,
         head_config=head_config,
-        calibration=_read_plain(folder, manifest, CALIBRATION, Calibration),
-        reference=_read_plain(folder, manifest, REFERENCE, ReferenceProfile),
+        calibration=read_plain(folder, manifest, CALIBRATION, Calibration),
+        reference=read_plain(folder, manifest, REFERENCE, ReferenceProfile),
         model_card=read_verified(folder, MODEL_CARD, manifest.files[MODEL_CARD]).decode(errors="replace"),
+        ensemble_size=len(_read_ensemble(folder, manifest)),
+        tumour=_read_tumour(folder, manifest),
+        patients=tuning.patients,
+        tuning=tuning.specimens,
     )
 
 
@@ -185,7 +218,7 @@ def _check_signed(folder: Path, files: dict[str, int], manifest: bytes, trusted:
 def _head_config(manifest: Manifest) -> "GatedAttentionConfig":
     from pellucid.aggregators import GatedAttentionConfig
 
-    return _checked(MANIFEST, GatedAttentionConfig, manifest.head)
+    return checked(MANIFEST, GatedAttentionConfig, manifest.head)
 
 
 def _check_model_digest(manifest: Manifest, head_config: "GatedAttentionConfig") -> None:
@@ -203,13 +236,30 @@ def _check_model_digest(manifest: Manifest, head_config: "GatedAttentionConfig")
         )
 
 
-def _read_plain(folder: Path, manifest: Manifest, name: str, kind: type[T]) -> T:
-    data = read_verified(folder, name, manifest.files[name])
-    try:
-        plain = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ManifestInvalid(f"{name} is not JSON.") from error
-    return _checked(name, kind, plain)
+def _read_tuning(folder: Path, manifest: Manifest) -> TuningRecord:
+    if TUNING not in manifest.files:
+        return TuningRecord()
+    record = read_plain(folder, manifest, TUNING, TuningRecord)
+    with refusing(TUNING):
+        check_tuning(record)
+    return record
+
+
+def _read_tumour(folder: Path, manifest: Manifest) -> TumourHead | None:
+    if TUMOUR not in manifest.files:
+        return None
+    head = read_plain(folder, manifest, TUMOUR, TumourHead)
+    with refusing(TUMOUR):
+        check_tumour(head, manifest.encoder.dim)
+    return head
+
+
+def _read_ensemble(folder: Path, manifest: Manifest) -> "tuple[dict[str, NDArray[Any]], ...]":
+    if ENSEMBLE not in manifest.files:
+        return ()
+    data = read_verified(folder, ENSEMBLE, manifest.files[ENSEMBLE])
+    with refusing(ENSEMBLE):
+        return ensemble_from_bytes(data)
 
 
 def _load_state(folder: Path, name: str) -> "dict[str, Tensor]":
@@ -220,13 +270,3 @@ def _load_state(folder: Path, name: str) -> "dict[str, Tensor]":
         return dict(load_file(folder / name))
     except (OSError, SafetensorError) as error:
         raise BundleAltered(f"{name} of the bundle {folder} was changed since it was verified.", file=name) from error
-
-
-def _checked(name: str, kind: type[T], plain: Any) -> T:
-    try:
-        value = from_plain(kind, plain)
-    except (ValueError, RecursionError) as error:
-        raise ManifestInvalid(f"{name} holds no {kind.__name__}.", detail=str(error)) from error
-    if to_plain(value) != plain:
-        raise ManifestInvalid(f"{name} holds more than a {kind.__name__}.")
-    return value

@@ -1,7 +1,6 @@
 """The manifest: what a bundle is and which bytes belong to it."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from pellucid.core.serial import from_plain, to_plain
 from pellucid.domain.encoder import EncoderSpec
 
 FORMAT = "pellucid-model-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
@@ -21,8 +20,15 @@ CALIBRATION = "calibration.json"
 REFERENCE = "reference.json"
 GOLDEN = "golden.safetensors"
 MODEL_CARD = "model_card.md"
-CONTENT = (CALIBRATION, ENCODER, GOLDEN, HEAD, MODEL_CARD, REFERENCE)
-"""The files that a manifest lists, no more and no fewer: no name is ever taken from a manifest."""
+TUNING = "tuning.json"
+ENSEMBLE = "ensemble.safetensors"
+TUMOUR = "tumour.json"
+
+_FIRST = (CALIBRATION, ENCODER, GOLDEN, HEAD, MODEL_CARD, REFERENCE)
+REQUIRED = {1: _FIRST, 2: (*_FIRST, TUNING)}
+"""The files that a manifest of each format version lists: no name is ever taken from a manifest."""
+OPTIONAL: dict[int, tuple[str, ...]] = {1: (), 2: (ENSEMBLE, TUMOUR)}
+"""The files that it may list besides."""
 
 MAX_MANIFEST_BYTES = 1 << 20
 
@@ -40,7 +46,8 @@ class Manifest:
     """What `manifest.json` holds; on disk it is exactly its canonical JSON (RFC 8785).
 
     `encoder_digest` and `head_digest` are the state digests of the weights; `model_digest` covers `encoder`, `head`,
-    both of them and `mask_scheme`. `files` lists every file but the manifest and its signature.
+    both of them and `mask_scheme`. `files` lists every file but the manifest and its signature; which there are, and
+    which there may be, depends on `format_version`.
     """
 
     format: str
@@ -90,7 +97,7 @@ def parse_manifest(data: bytes) -> Manifest:
         raise ManifestInvalid(f"The manifest does not follow its format: {_first_line(error)}.") from error
     if not exact:
         raise ManifestInvalid("The manifest holds more than its format knows, or is not in canonical form (RFC 8785).")
-    _check_files(manifest.files)
+    _check_files(manifest)
     return manifest
 
 
@@ -104,10 +111,11 @@ def _check_format(plain: Any) -> None:
         raise BundleTooNew(f"The bundle has format {version}; this version of Pellucid reads up to {FORMAT_VERSION}.")
 
 
-def _check_files(files: Mapping[str, FileEntry]) -> None:
-    if stray := sorted(set(files) - set(CONTENT)):
-        raise ManifestInvalid(f"The manifest lists {stray[0]!r}, which no bundle holds.")
-    if absent := sorted(set(CONTENT) - set(files)):
+def _check_files(manifest: Manifest) -> None:
+    version, files = manifest.format_version, set(manifest.files)
+    if stray := sorted(files - {*REQUIRED[version], *OPTIONAL[version]}):
+        raise ManifestInvalid(f"The manifest lists {stray[0]!r}, which no bundle of format {version} holds.")
+    if absent := sorted(set(REQUIRED[version]) - files):
         raise ManifestInvalid(f"The manifest does not list {absent[0]}.")
 
 

@@ -1,7 +1,7 @@
 """What goes into a model bundle."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pellucid.domain.encoder import EncoderSpec
 from pellucid.domain.reference import ReferenceProfile
+from pellucid.domain.tumour import TumourHead
+from pellucid.domain.tuning import PatientDigests, TuningSpecimen
 
 if TYPE_CHECKING:
     from pellucid.aggregators import GatedAttentionConfig
@@ -70,7 +72,9 @@ class BundleParts:
 
     `encoder_state` and `head_state` map a parameter's name to its tensor. `head_config` is the aggregator's
     `GatedAttentionConfig`. `provenance` holds plain facts about the making: the cohort's digest, the configuration, the
-    seed. `model_card` is Markdown; a synthetic bundle's card gets a notice that says so.
+    seed. `model_card` is Markdown; a synthetic bundle's card gets a notice that says so. `ensemble` are the states of
+    more heads of the same configuration, `tumour` the tile-level tumour head, `patients` the digests of those whose
+    slides were used, `tuning` what the model said of the tuning specimens.
     """
 
     name: str
@@ -87,3 +91,7 @@ class BundleParts:
     licence: str
     intended_use: str = RESEARCH_USE
     provenance: Mapping[str, str] = field(default_factory=dict)
+    ensemble: Sequence[Mapping[str, Any]] = ()
+    tumour: TumourHead | None = None
+    patients: PatientDigests | None = None
+    tuning: tuple[TuningSpecimen, ...] = ()

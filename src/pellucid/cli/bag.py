@@ -27,6 +27,7 @@ def make(
 
     from pellucid.cli.run import end, open_bundle, stream
     from pellucid.core.settings import load_settings
+    from pellucid.domain.policy import SitePolicy
     from pellucid.pipeline import RunOptions, gather, run_metrics
 
     settings = load_settings(config)
@@ -41,7 +42,9 @@ def make(
     )
     loaded = open_bundle(bundle, settings, trust or [])
     cohort = gather(inputs, mpp=mpp)
-    summary = stream(cohort, loaded, out, settings, options, metrics=run_metrics(loaded), live=live)
+    summary = stream(
+        cohort, loaded, out, SitePolicy(name=settings.site), options, metrics=run_metrics(loaded), live=live
+    )
     if as_json:
         typer.echo(json.dumps(asdict(summary), indent=2))
     else:

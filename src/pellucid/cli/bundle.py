@@ -8,6 +8,8 @@ import typer
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
+    from pellucid.domain.tumour import TumourHead
+    from pellucid.domain.tuning import PatientDigests
 
 app = typer.Typer(no_args_is_help=True, help="Model bundles: what they hold and whether they can be trusted.")
 
@@ -76,8 +78,28 @@ def _describe(bundle: "Bundle") -> dict[str, Any]:
         "passes": bundle.calibration.n_passes,
         "temperature": bundle.calibration.temperature,
         "reference_specimens": bundle.reference.n_specimens,
+        "ensemble_heads": bundle.ensemble_size,
+        "tumour_head": _tumour_head(bundle.tumour),
+        "patients": _patients(bundle.patients),
+        "tuning_specimens": len(bundle.tuning),
         "provenance": manifest.provenance,
     }
+
+
+def _tumour_head(head: "TumourHead | None") -> str:
+    if head is None:
+        return "none"
+    ranking = "not computable" if head.auroc is None else f"{head.auroc:.3f}"
+    return (
+        f"a scan needs {head.limit:.1%} tumour tiles (probability {head.threshold:g} or more); "
+        f"fitted on {head.n_tiles} tiles, AUROC on the tuning split's {ranking}"
+    )
+
+
+def _patients(digests: "PatientDigests | None") -> str:
+    if digests is None:
+        return "not stated"
+    return f"{len(digests.training)} training, {len(digests.tuning)} tuning (digests only)"
 
 
 def _print_facts(facts: dict[str, Any]) -> None:

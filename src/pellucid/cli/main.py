@@ -10,16 +10,19 @@ from pellucid.cli import (
     audit,
     bag,
     bundle,
+    certify,
     cohort,
     demo,
     doctor,
     error_list,
+    evaluate,
     explain,
     identify,
     init,
     keys,
     monitor,
     plan,
+    policy,
     queue,
     run,
     slide,
@@ -56,11 +59,14 @@ for name, group in (
     ("cohort", cohort),
     ("bundle", bundle),
     ("keys", keys),
+    ("policy", policy),
     ("monitor", monitor),
     ("audit", audit),
 ):
     app.add_typer(group.app, name=name)
 app.command("train")(train.train)
+app.command("certify")(certify.certify)
+app.command("evaluate")(evaluate.evaluate)
 
 
 def _show_version(asked: bool) -> None:

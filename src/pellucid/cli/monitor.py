@@ -38,7 +38,7 @@ def report(
 ) -> None:
     """Answer from the observations: what does the model see, how sure is it, does it drift, what is escalated."""
     from pellucid.core.serial import to_plain
-    from pellucid.monitoring import monitor, render
+    from pellucid.monitoring import monitor, policies_of, render
     from pellucid.records import DATABASE_NAME, open_records
 
     if (db is None) == (out is None):
@@ -47,7 +47,8 @@ def report(
     with open_records(out / DATABASE_NAME if out is not None else str(db), create=False) as records:
         observations = records.observations(since)
         decisions = [recorded.decision for recorded in records.decisions(latest_only=False)]
-    answer = monitor(observations, decisions, **compared)
+        policies = policies_of(records.runs())
+    answer = monitor(observations, decisions, policies=policies, **compared)
     if as_json:
         typer.echo(json.dumps(to_plain(answer), indent=2, allow_nan=False))
         return

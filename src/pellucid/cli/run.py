@@ -1,6 +1,8 @@
 """`pellucid run`: the main job."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,10 +10,13 @@ import typer
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
+    from pellucid.cli.live import LiveView
+    from pellucid.cli.progress import RunProgress
     from pellucid.core.settings import Settings
     from pellucid.core.telemetry.metrics import ScanMetrics
     from pellucid.domain.cohort import Cohort
-    from pellucid.pipeline import RunOptions, RunSummary
+    from pellucid.domain.policy import SitePolicy
+    from pellucid.pipeline import RunOptions, RunSummary, StopRequest
     from pellucid.pipeline.ledger import Arrivals
     from pellucid.reports.publish import Published
 
@@ -29,6 +34,12 @@ def run(
     split: Annotated[str | None, typer.Option(help="Only the table's rows of this split.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings; default: pellucid.toml here, if any.")] = None,
     trust: Annotated[list[Path] | None, typer.Option(help="Public key file or folder to trust as well.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="The site's policy; default: that of the settings, if any.")
+    ] = None,
+    policy_key: Annotated[
+        list[Path] | None, typer.Option(help="Public key file or folder of the site's own, beside the settings'.")
+    ] = None,
     watch: Annotated[
         Path | None, typer.Option(help="Take scans from this folder as they arrive, until stopped.")
     ] = None,
@@ -72,11 +83,12 @@ def run(
         patience_s=patience,
     )
     arrivals = None if watch is None else _arrivals(watch, inputs or [], settle_s=settle, mpp=mpp)
+    opened = open_bundle(bundle, settings, trust or [])
     summary, published = carry_out(
         cohort,
-        open_bundle(bundle, settings, trust or []),
+        opened,
         out,
-        settings,
+        site_policy(opened, settings, policy, policy_key or []),
         options,
         arrivals=arrivals,
         live=live,
@@ -100,11 +112,37 @@ def open_bundle(folder: Path, settings: "Settings", trust: list[Path]) -> "Bundl
     return load_bundle(folder, load_trusted_keys([*settings.trusted_keys, *trust]))
 
 
+def site_policy(bundle: "Bundle", settings: "Settings", file: Path | None, keys: list[Path]) -> "SitePolicy":
+    """The policy in force, signed by a key of the site and made for this bundle; without one nothing is decided alone.
+
+    Args:
+        bundle: what the policy must be about.
+        settings: where the policy and the site's keys are named.
+        file: a policy in the place of the settings'.
+        keys: more keys of the site.
+    """
+    from pellucid.domain.policy import SitePolicy
+
+    chosen = file or settings.policy
+    if chosen is None:
+        return SitePolicy(name=settings.site)
+    from pellucid.bundle import load_trusted_keys
+    from pellucid.bundle.policies import check_policy, load_policy
+    from pellucid.pipeline.decisions import gates_of
+
+    policy = load_policy(chosen, load_trusted_keys([*settings.policy_keys, *keys])).policy
+    for warning in check_policy(
+        policy, model=bundle.model_digest, gates=gates_of(bundle).digest, synthetic=bundle.synthetic
+    ):
+        typer.secho(warning, fg=typer.colors.YELLOW, err=True)
+    return policy
+
+
 def carry_out(
     cohort: "Cohort",
     bundle: "Bundle",
     out: Path,
-    settings: "Settings",
+    policy: "SitePolicy",
     options: "RunOptions",
     *,
     arrivals: "Arrivals | None" = None,
@@ -112,19 +150,20 @@ def carry_out(
 ) -> tuple["RunSummary", "Published"]:
     """Run and publish, with progress for a person."""
     from pellucid.core.telemetry.metrics import write_textfile
-    from pellucid.monitoring import publish_drift
+    from pellucid.monitoring import publish_autonomy, publish_drift
     from pellucid.pipeline import METRICS, AuditBroken, run_metrics
     from pellucid.records import DATABASE_NAME, open_records
     from pellucid.reports.publish import publish
 
     metrics = run_metrics(bundle)
-    summary = stream(cohort, bundle, out, settings, options, metrics=metrics, arrivals=arrivals, live=live)
+    summary = stream(cohort, bundle, out, policy, options, metrics=metrics, arrivals=arrivals, live=live)
     with open_records(options.database or out / DATABASE_NAME) as records:
         published = publish(
             records, out, reference=bundle.reference, model=bundle.model_digest, model_card=bundle.model_card
         )
         audit = records.verify_audit()
     publish_drift(published.monitoring.drift, metrics)
+    publish_autonomy(published.monitoring.autonomy, metrics)
     metrics.audit_verified(ok=audit.ok)
     write_textfile(metrics, out / METRICS)
     if not audit.ok:
@@ -136,7 +175,7 @@ def stream(
     cohort: "Cohort",
     bundle: "Bundle",
     out: Path,
-    settings: "Settings",
+    policy: "SitePolicy",
     options: "RunOptions",
     *,
     metrics: "ScanMetrics",
@@ -146,26 +185,32 @@ def stream(
     """Run the engine, with progress for a person, until it is done or asked to stop."""
     from pellucid.cli.live import LiveView
     from pellucid.cli.progress import RunProgress
-    from pellucid.domain.policy import SitePolicy
-    from pellucid.pipeline import run_cohort, stop_on_signals
+    from pellucid.pipeline import run_cohort
 
-    with LiveView() if live else RunProgress() as progress:
+    with LiveView() if live else RunProgress() as progress, stoppable(progress) as stop:
+        return run_cohort(
+            cohort,
+            bundle,
+            out,
+            policy=policy,
+            events=progress,
+            options=options,
+            stop=stop,
+            metrics=metrics,
+            arrivals=arrivals,
+        )
 
-        def announce() -> None:
-            progress.say("Finishing the scans in hand. Press Ctrl-C again to stop now; nothing is lost either way.")
 
-        with stop_on_signals(announce) as stop:
-            return run_cohort(
-                cohort,
-                bundle,
-                out,
-                policy=SitePolicy(name=settings.site),
-                events=progress,
-                options=options,
-                stop=stop,
-                metrics=metrics,
-                arrivals=arrivals,
-            )
+@contextmanager
+def stoppable(progress: "LiveView | RunProgress") -> "Iterator[StopRequest]":
+    """Within the block, the first Ctrl-C or SIGTERM finishes the scans in hand, the second stops at once."""
+    from pellucid.pipeline import stop_on_signals
+
+    def announce() -> None:
+        progress.say("Finishing the scans in hand. Press Ctrl-C again to stop now; nothing is lost either way.")
+
+    with stop_on_signals(announce) as stop:
+        yield stop
 
 
 def show(summary: "RunSummary", published: "Published", *, as_json: bool = False) -> None:

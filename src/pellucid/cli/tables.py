@@ -33,13 +33,18 @@ def specimen_table(views: Sequence["SpecimenView"]) -> None:
 
 
 def kinds_table(rows: Sequence["KindRow"]) -> None:
-    """One line a planted kind: how many specimens, and how often each reason was found on them."""
-    table = Table(title="Planted kind against what was found", title_justify="left")
+    """One line a planted kind: what was decided alone, how often wrongly, and why the others were escalated."""
+    table = Table(title="Planted kind against what became of it (specimens)", title_justify="left")
     table.add_column("planted", no_wrap=True)
-    table.add_column("specimens", justify="right")
-    table.add_column("answered", justify="right")
-    table.add_column("reasons besides no_certificate (specimens)", min_width=24)
+    for name in ("all", "neg", "pos", "wrong"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("escalated for", min_width=24)
+    totals = [0, 0, 0, 0]
     for row in rows:
-        found = ", ".join(f"{reason.value} ({count})" for reason, count in row.reasons) or "none"
-        table.add_row(row.kind, str(row.n_specimens), str(row.n_answered), found)
+        counts = (row.n_specimens, row.n_negative, row.n_positive, row.n_wrong)
+        totals = [total + count for total, count in zip(totals, counts, strict=True)]
+        found = ", ".join(f"{reason.value} ({count})" for reason, count in row.reasons) or "-"
+        table.add_row(row.kind, *map(str, counts), found)
+    table.add_section()
+    table.add_row("all", *map(str, totals), f"{totals[0] - totals[1] - totals[2]} in all", style="bold")
     Console(width=None).print(table)

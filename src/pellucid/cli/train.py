@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from pellucid.cli.threads import spin_less
+
 
 def train(
     table: Annotated[Path, typer.Argument(help="A cohort table with splits and labels.")],
@@ -13,6 +15,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
 ) -> None:
     """Train the small encoder and head on a cohort, calibrate, and sign a bundle."""
+    spin_less()
     from pellucid.bundle import SigningKey
     from pellucid.cohort import read_cohort
     from pellucid.training import TrainingConfig, train_bundle

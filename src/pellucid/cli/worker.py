@@ -11,6 +11,12 @@ def worker(
     out: Annotated[Path, typer.Option("--out", help="Where results go.")] = Path("out"),
     config: Annotated[Path | None, typer.Option(help="Settings; default: pellucid.toml here, if any.")] = None,
     trust: Annotated[list[Path] | None, typer.Option(help="Public key file or folder to trust as well.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="The site's policy; default: that of the settings, if any.")
+    ] = None,
+    policy_key: Annotated[
+        list[Path] | None, typer.Option(help="Public key file or folder of the site's own, beside the settings'.")
+    ] = None,
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="End when the queue is empty; else go on until stopped.")
     ] = False,
@@ -22,10 +28,10 @@ def worker(
 ) -> None:
     """Do the scans of this bundle that wait in the queue of the settings' database.
 
-    Several workers share one PostgreSQL queue; each takes only scans entered for its own bundle and policy. SIGTERM
-    drains; a worker that dies is noticed, and its scans go to others.
+    Several workers share one PostgreSQL queue; each takes only scans entered for its own bundle, and all of a
+    site should name the same policy. SIGTERM drains; a worker that dies is noticed, and its scans go to others.
     """
-    from pellucid.cli.run import carry_out, empty_cohort, end, open_bundle, show
+    from pellucid.cli.run import carry_out, empty_cohort, end, open_bundle, show, site_policy
     from pellucid.core.settings import load_settings
     from pellucid.pipeline import RunOptions
 
@@ -43,6 +49,7 @@ def worker(
         patience_s=patience,
     )
     loaded = open_bundle(bundle, settings, trust or [])
-    summary, published = carry_out(empty_cohort(), loaded, out, settings, options, live=live)
+    terms = site_policy(loaded, settings, policy, policy_key or [])
+    summary, published = carry_out(empty_cohort(), loaded, out, terms, options, live=live)
     show(summary, published, as_json=as_json)
     end(summary, strict=False, until_stopped=not until_empty)

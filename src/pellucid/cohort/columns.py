@@ -8,23 +8,26 @@ from pellucid.domain.cohort import Split
 
 REQUIRED = ("case", "specimen", "path")
 OPTIONAL = ("block", "slide", "patient", "split", "label", "mpp", "n_scans")
-STRATA = ("site", "specimen_type", "procedure")
+DIAGNOSIS = "diagnosis"
+STRATA = ("site", "specimen_type", "procedure", DIAGNOSIS)
 STRATUM_PREFIX = "stratum_"
 KNOWN = REQUIRED + OPTIONAL + STRATA
 LOWEST_MPP, HIGHEST_MPP = 0.05, 5.0
 MOST_SCANS = 1000
 
+_DIAGNOSES = ("confirmed", "unconfirmed")
 _LABELS = {"1": 1, "true": 1, "mutated": 1, "0": 0, "false": 0, "wild-type": 0, "wild type": 0, "wildtype": 0}
 
 
 def is_known(column: str) -> bool:
-    """Whether a table may have a column of this name."""
-    return column in KNOWN or (column.startswith(STRATUM_PREFIX) and len(column) > len(STRATUM_PREFIX))
+    """Whether a table may have a column of this name; a stratum with a column of its own has no second one."""
+    own = column.removeprefix(STRATUM_PREFIX) if column.startswith(STRATUM_PREFIX) else ""
+    return column in KNOWN or bool(own and own not in STRATA)
 
 
 def nearest(column: str) -> str:
     """The known column whose name is most like this one, or an empty text."""
-    wanted = column.strip().lower().replace(" ", "_").replace("-", "_")
+    wanted = column.strip().lower().replace(" ", "_").replace("-", "_").removeprefix(STRATUM_PREFIX)
     return next(iter(difflib.get_close_matches(wanted, KNOWN, n=1, cutoff=0.5)), "")
 
 
@@ -66,6 +69,20 @@ def parse_label(cell: str) -> int | None:
     if label is None:
         raise ValueError(f"{cell!r} is no label; use 1, true or mutated; 0, false or wild-type; or leave it empty")
     return label
+
+
+def parse_diagnosis(cell: str) -> str | None:
+    """Whether a pathologist has confirmed the diagnosis: "confirmed" or "unconfirmed", None where empty.
+
+    Raises:
+        ValueError: another word.
+    """
+    if not cell:
+        return None
+    word = cell.lower()
+    if word not in _DIAGNOSES:
+        raise ValueError(f"{cell!r} is no state of a diagnosis; use {_either(_DIAGNOSES)}; or leave it empty")
+    return word
 
 
 def parse_mpp(cell: str) -> float | None:

@@ -22,9 +22,9 @@ def read_cohort(path: Path) -> Cohort:
 
     Required columns: `case`, `specimen`, `path` (relative to the table's folder; absolute in the result). Optional:
     `block`, `slide`, `patient` (the case where empty), `split`, `label`, `mpp`, `n_scans` (how many scans the specimen
-    has in all, those without a row included), the strata `site`, `specimen_type`, `procedure` and any `stratum_*`. A
-    row without `slide` is a glass slide of its own, numbered within its specimen. A scan whose file is absent is no
-    problem of the table.
+    has in all, those without a row included), the strata `site`, `specimen_type`, `procedure`, `diagnosis` (confirmed
+    or unconfirmed) and any `stratum_*`. A row without `slide` is a glass slide of its own, numbered within its
+    specimen. A scan whose file is absent is no problem of the table.
 
     Raises:
         CohortInvalid: the file is no table, or has problems; all are listed with row and column.
@@ -89,6 +89,9 @@ def _entry(row: dict[str, str], number: int, base: Path, problems: list[Problem]
     problems += [Problem(number, column, "this cell is empty") for column in empty]
     case = row.get("case", "")
     strata = {columns.stratum_name(column): cell for column, cell in row.items() if cell}
+    diagnosis = parsed(columns.DIAGNOSIS, columns.parse_diagnosis)
+    if diagnosis is not None:
+        strata[columns.DIAGNOSIS] = diagnosis
     return ScanEntry(
         case=case,
         specimen=row.get("specimen", ""),

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from pellucid.cohort.columns import DIAGNOSIS
 from pellucid.cohort.errors import Problem
 from pellucid.domain.cohort import ScanEntry
 
@@ -11,8 +12,8 @@ from pellucid.domain.cohort import ScanEntry
 def contradictions(entries: Sequence[ScanEntry]) -> list[Problem]:
     """A problem for each row that contradicts an earlier one.
 
-    One patient belongs to one split; one specimen to one case and one patient, and it has one label and one number of
-    scans, which is not below the number of its rows; one file is listed once.
+    One patient belongs to one split; one specimen to one case and one patient, and it has one label, one diagnosis and
+    one number of scans, which is not below the number of its rows; one file is listed once.
     """
     return [
         *_differing(entries, "split", lambda e: e.patient, lambda e: e.split, "patient {key!r} is in split {new} here"),
@@ -27,6 +28,13 @@ def contradictions(entries: Sequence[ScanEntry]) -> list[Problem]:
             "specimen {key!r} is of patient {new!r} here",
         ),
         *_differing(entries, "label", lambda e: e.specimen, lambda e: e.label, "specimen {key!r} has label {new} here"),
+        *_differing(
+            entries,
+            DIAGNOSIS,
+            lambda e: e.specimen,
+            lambda e: dict(e.strata).get(DIAGNOSIS),
+            "specimen {key!r} has the diagnosis {new} here",
+        ),
         *_differing(
             entries, "n_scans", lambda e: e.specimen, lambda e: e.n_scans, "specimen {key!r} has {new} scans here"
         ),

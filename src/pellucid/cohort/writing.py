@@ -31,6 +31,7 @@ _TEMPLATE = """\
 #   site            where the specimen was taken or processed
 #   specimen_type   such as resection or biopsy
 #   procedure       such as lobectomy
+#   diagnosis       confirmed where a pathologist has confirmed what the tumour is, else unconfirmed
 #   stratum_...     any other of your own, such as stratum_anatomic_site
 #
 # Replace the examples below with your own scans, then run: pellucid cohort check THIS-FILE

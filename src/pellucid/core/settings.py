@@ -29,13 +29,17 @@ class SettingsExist(PellucidError):
 class Settings:
     """What a site decides about its deployment.
 
-    `trusted_keys` are files or folders of public keys. `database` is an SQLAlchemy URL, which may hold a password
-    and is therefore kept out of `repr`; None is an SQLite file in the output folder. `threads` None takes what the
-    machine allots; `metrics_port` None serves no metrics.
+    `trusted_keys` are files or folders of public keys: whose model bundles may be used. `policy_keys` are likewise the
+    site's own, whose policies may be in force: the maker of a model can't sign one. `policy` is the file of the policy
+    in force; None is a policy without certificates, under which nothing is decided without a person. `database` is an
+    SQLAlchemy URL, which may hold a password and is therefore kept out of `repr`; None is an SQLite file in the output
+    folder. `threads` None takes what the machine allots; `metrics_port` None serves no metrics.
     """
 
     site: str = "local"
     trusted_keys: tuple[Path, ...] = ()
+    policy_keys: tuple[Path, ...] = ()
+    policy: Path | None = None
     keep_bags: bool = False
     threads: int | None = None
     log_level: str = "info"
@@ -94,7 +98,11 @@ def _integer(low: int, high: int) -> Callable[[Any, Path], int]:
 def _paths(value: Any, folder: Path) -> tuple[Path, ...]:
     if not isinstance(value, list):
         raise _WrongValueError
-    return tuple(folder / Path(_text(item, folder)).expanduser() for item in value)
+    return tuple(_path(item, folder) for item in value)
+
+
+def _path(value: Any, folder: Path) -> Path:
+    return folder / Path(_text(value, folder)).expanduser()
 
 
 def _parse_paths(text: str) -> list[str]:
@@ -104,6 +112,8 @@ def _parse_paths(text: str) -> list[str]:
 _KINDS = {
     "site": _Kind("a name", _text, str),
     "trusted_keys": _Kind("a list of paths", _paths, _parse_paths),
+    "policy_keys": _Kind("a list of paths", _paths, _parse_paths),
+    "policy": _Kind("a path", _path, str),
     "keep_bags": _Kind("true or false", _flag, _parse_flag),
     "threads": _Kind("a whole number from 1 to 1024", _integer(1, 1024), int),
     "log_level": _Kind("one of " + ", ".join(LOG_LEVELS), _level, str),
@@ -206,6 +216,13 @@ _COMMENTS = {
         "Public keys whose model bundles may be used here: files, or folders of *.pub files, relative to this file.\n"
         "Get a key from the maker of a bundle by another way than the bundle itself."
     ),
+    "policy_keys": (
+        "Public keys of the people at this site who may sign its policies, files or folders as above: never a key of\n"
+        "the maker of a model."
+    ),
+    "policy": (
+        "The policy in force, as `pellucid policy activate` wrote it. Left out: nothing is decided without a person."
+    ),
     "keep_bags": "Keep each scan's embeddings, about 37 MB a slide for a large encoder.",
     "threads": "Threads to compute with. Left out: what the machine allots.",
     "log_level": "How much to log: " + ", ".join(LOG_LEVELS) + ".",
@@ -215,6 +232,8 @@ _COMMENTS = {
 _EXAMPLES = {
     "site": '"local"',
     "trusted_keys": '["keys"]',
+    "policy_keys": '["site-keys"]',
+    "policy": '"policy.json"',
     "keep_bags": "false",
     "threads": "4",
     "log_level": '"info"',

@@ -10,7 +10,9 @@ class Observation:
     `features` are stain, quality and input numbers by name; `embedding` are the leading whitened principal components
     of the slide embedding under the bundle's reference; `distance` is the Mahalanobis distance to it.
     `timings` are seconds by stage. A failed scan has `error` (a code) and no posterior. `circumstances` say what was
-    out of the ordinary while it was processed, such as a process that died or a smaller batch.
+    out of the ordinary while it was processed, such as a process that died or a smaller batch. `deterministic_logit`
+    and `ensemble_logits` (one a head) are raw logits without dropout, kept for comparison; no decision rests on them.
+    `tumour_share` is the share of tiles that the bundle's tumour head calls tumour.
     """
 
     scan: str
@@ -37,3 +39,6 @@ class Observation:
     policy: str
     software: str
     circumstances: dict[str, str] = field(default_factory=dict)
+    deterministic_logit: float | None = None
+    ensemble_logits: tuple[float, ...] = ()
+    tumour_share: float | None = None

@@ -31,11 +31,11 @@ class Reason(StrEnum):
 
 
 _SENTENCES: dict[Reason, str] = {
-    Reason.UNCERTAIN: "The model's own passes disagree too much to rely on their mean.",
+    Reason.UNCERTAIN: "The passes disagree too much, or the answer is not wholly beyond a certified threshold.",
     Reason.NEAR_THRESHOLD: "The answer lies so near a threshold that chance could move it across.",
     Reason.OUT_OF_DISTRIBUTION: "The slide looks unlike the slides the model was built on.",
     Reason.OUT_OF_SCOPE: "The model is not made for such a slide: another stain, or real tissue in a synthetic model.",
-    Reason.NO_TUMOUR: "No tumour was found, and a mutation is a statement about tumour.",
+    Reason.NO_TUMOUR: "No tumour was found or confirmed, and a mutation is a statement about tumour.",
     Reason.TOO_LITTLE_TISSUE: "There is too little tissue to answer from.",
     Reason.POOR_FOCUS: "Too much of the tissue is out of focus.",
     Reason.ARTEFACT: "Pen or another artefact covers too much of the tissue.",

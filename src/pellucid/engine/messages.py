@@ -220,6 +220,8 @@ class Sampled:
     attention_mean: NDArray[np.float32]
     attention_sd: NDArray[np.float32]
     embedding: NDArray[np.float32]
+    ensemble_logits: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    tumour: NDArray[np.float32] | None = None
     seconds: float
 
 

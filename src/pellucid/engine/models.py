@@ -54,7 +54,7 @@ def encoder_of_bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str
 
 
 def sampler_of_bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str) -> "Sampler":
-    """The Monte-Carlo passes of a bundle's head, as many as its calibration was made with.
+    """A bundle's Monte-Carlo passes, as many as its calibration was made with, and its other heads, where it has any.
 
     The golden checks are left to the device process, which runs the head for them too.
 
@@ -64,9 +64,16 @@ def sampler_of_bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str
     """
     bundle = _bundle(folder, trusted, digest)
 
-    from pellucid.uncertainty import run_passes  # torch: after all that can be refused without it
+    from pellucid.uncertainty import sample  # torch: after all that can be refused without it
 
-    return partial(run_passes, bundle.load_head(), model=bundle.model_digest, n_passes=bundle.calibration.n_passes)
+    return partial(
+        sample,
+        bundle.load_head(),
+        model=bundle.model_digest,
+        n_passes=bundle.calibration.n_passes,
+        ensemble=bundle.load_ensemble(),
+        tumour=bundle.tumour,
+    )
 
 
 def _bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str) -> "Bundle":

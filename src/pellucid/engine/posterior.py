@@ -39,6 +39,8 @@ class Posterior:
             attention_mean=passes.attention_mean,
             attention_sd=passes.attention_sd,
             embedding=passes.embedding,
+            ensemble_logits=passes.ensemble_logits,
+            tumour=passes.tumour,
             seconds=time.perf_counter() - start,
         )
 

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from pellucid.domain.certificate import Certificate
 from pellucid.domain.decision import Decision, Versions
+from pellucid.domain.policy import SitePolicy
 from pellucid.domain.posterior import Posterior
+from pellucid.statistics.posterior import logit_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +24,8 @@ class Origin:
 class Belief:
     """The numbers of a posterior, all None where there is no answer.
 
-    `low` and `high` bound the central `level` of the passes' probabilities; entropy and mutual information are in nats.
+    `low` and `high` bound the central `level` of the passes' probabilities, `low_logit` and `high_logit` that of their
+    calibrated logits; entropy and mutual information are in nats.
     """
 
     probability: float | None = None
@@ -35,12 +39,15 @@ class Belief:
     mutual_information: float | None = None
     temperature: float | None = None
     n_passes: int | None = None
+    low_logit: float | None = None
+    high_logit: float | None = None
 
     @classmethod
     def of(cls, posterior: Posterior | None) -> "Belief":
         """The numbers of `posterior`."""
         if posterior is None:
             return cls()
+        low_logit, high_logit = logit_interval(posterior)
         return cls(
             probability=posterior.probability,
             mean_probability=posterior.mean_probability,
@@ -53,6 +60,39 @@ class Belief:
             mutual_information=posterior.mutual_information,
             temperature=posterior.temperature,
             n_passes=len(posterior.logits),
+            low_logit=low_logit,
+            high_logit=high_logit,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licence:
+    """What a specimen could be answered under: its policy's mode and the certificate that covers it.
+
+    `certificate` is the stratum in words, None where no certificate covers the specimen; thresholds and `tolerance` are
+    calibrated logits.
+    """
+
+    policy_mode: str | None = None
+    certificate: str | None = None
+    negative_threshold: float | None = None
+    positive_threshold: float | None = None
+    tolerance: float | None = None
+
+    @classmethod
+    def of(cls, policy: SitePolicy, certificate: Certificate | None) -> "Licence":
+        """What `policy` allows under `certificate`, the one that covers the specimen.
+
+        A positive threshold is left out where the policy gives no positive answers.
+        """
+        if certificate is None:
+            return cls(policy_mode=policy.mode.value)
+        return cls(
+            policy_mode=policy.mode.value,
+            certificate=certificate.title,
+            negative_threshold=certificate.negative,
+            positive_threshold=certificate.positive if policy.autonomous_positive else None,
+            tolerance=certificate.tolerance,
         )
 
 
@@ -75,6 +115,7 @@ class SpecimenRow:
     decided_at: str | None = None
     decision_version: int | None = None
     audit_sequence: int | None = None
+    licence: Licence = Licence()
 
     @classmethod
     def of(
@@ -89,6 +130,7 @@ class SpecimenRow:
         decided_at: str | None = None,
         decision_version: int | None = None,
         audit_sequence: int | None = None,
+        licence: Licence = Licence(),
     ) -> "SpecimenRow":
         """The row of a decision."""
         return cls(
@@ -104,6 +146,7 @@ class SpecimenRow:
             decided_at=decided_at,
             decision_version=decision_version,
             audit_sequence=audit_sequence,
+            licence=licence,
         )
 
 
@@ -112,8 +155,9 @@ class ScanRow:
     """What was measured on a scan, or why it failed.
 
     `scan` and `specimen` are pseudonyms, `scan_digest` the SHA-256 of the file. `width` and `height` are level-0
-    pixels, `mpp` um/px. `quality` maps a measure's name to its value, `timings` a stage to its seconds. A failed scan
-    has `error` (a code) with its sentence and remedy.
+    pixels, `mpp` um/px. `tumour_share` is of the readable tiles. `deterministic_logit` and `ensemble_mean_logit` are
+    calibrated logits for comparison; no decision rests on them. `quality` maps a measure's name to its value, `timings`
+    a stage to its seconds. A failed scan has `error` (a code) with its sentence and remedy.
     """
 
     scan: str
@@ -138,3 +182,6 @@ class ScanRow:
     error: str | None = None
     error_sentence: str | None = None
     error_remedy: str | None = None
+    tumour_share: float | None = None
+    deterministic_logit: float | None = None
+    ensemble_mean_logit: float | None = None

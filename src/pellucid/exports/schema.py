@@ -26,6 +26,21 @@ _BELIEF: tuple[_Column, ...] = (
     ("temperature", _REAL, "raw logits were divided by it"),
     ("n_passes", _INT, "Monte-Carlo passes"),
 )
+_INTERVAL: tuple[_Column, ...] = (
+    ("low_logit", _REAL, "lower end of the interval as a calibrated logit; a positive answer is judged by it"),
+    ("high_logit", _REAL, "upper end of the interval as a calibrated logit; a negative answer is judged by it"),
+)
+_LICENCE: tuple[_Column, ...] = (
+    ("policy_mode", _TEXT, "silent (shown to nobody who treats), for_review or autonomous"),
+    ("certificate", _TEXT, "stratum of the certificate that covers the specimen; null where none does"),
+    ("negative_threshold", _REAL, "negative where high_logit + tolerance is at most this; null where not certified"),
+    (
+        "positive_threshold",
+        _REAL,
+        "positive where low_logit - tolerance is at least this; null where not certified or switched off",
+    ),
+    ("tolerance", _REAL, "calibrated logit by which other hardware could move an end of the interval"),
+)
 _ORIGIN: tuple[_Column, ...] = (
     ("run", _TEXT, "id of the run"),
     ("bundle", _TEXT, "name of the model bundle"),
@@ -50,6 +65,8 @@ _SPECIMEN: tuple[_Column, ...] = (
     ("decision_version", _INT, "1 for a specimen's first decision"),
     ("audit_sequence", _INT, "number of the audit event"),
     *_ORIGIN,
+    *_INTERVAL,
+    *_LICENCE,
 )
 _SCAN: tuple[_Column, ...] = (
     ("scan", _TEXT, "pseudonym"),
@@ -74,6 +91,10 @@ _SCAN: tuple[_Column, ...] = (
     ("error_remedy", _TEXT, "what to do"),
     *_BELIEF,
     *_ORIGIN,
+    *_INTERVAL,
+    ("tumour_share", _REAL, "share of readable tiles that the bundle's tumour head calls tumour; null without one"),
+    ("deterministic_logit", _REAL, "calibrated logit without dropout, for comparison; no decision rests on it"),
+    ("ensemble_mean_logit", _REAL, "mean calibrated logit of the bundle's ensemble, for comparison likewise"),
 )
 
 

@@ -47,7 +47,7 @@ _Record = dict[str, Any]
 
 
 def _specimen_record(row: SpecimenRow) -> _Record:
-    return {**_plain(row), **asdict(row.belief), **_origin(row.origin)}
+    return {**_plain(row), **asdict(row.belief), **_origin(row.origin), **asdict(row.licence)}
 
 
 def _scan_record(row: ScanRow) -> _Record:
@@ -65,7 +65,8 @@ def _measured(value: float | None) -> float | None:
 
 def _plain(row: SpecimenRow | ScanRow) -> _Record:
     record = asdict(row)
-    del record["belief"], record["origin"]
+    for part in ("belief", "origin", "licence"):
+        record.pop(part, None)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
 

@@ -64,10 +64,8 @@ def describe_confidence(observations: Sequence[Observation], decisions: Sequence
     Windows are days where the scans spread over at least 3 days of 5 or more each, otherwise up to 12 runs of
     consecutive scans.
     """
-    decided = {decision.specimen: decision for decision in decisions}
-    ends = {observation.specimen: index for index, observation in enumerate(observations)}
-    last = {index: decided[specimen] for specimen, index in ends.items() if specimen in decided}
-    by, groups = _windows(observations)
+    last = last_scans(observations, decisions)
+    by, groups = windows_of(observations)
     probabilities = [one.probability for one in observations if one.probability is not None]
     filled = Counter(min(int(value * N_BINS), N_BINS - 1) for value in probabilities)
     everything = range(len(observations))
@@ -90,7 +88,15 @@ def is_escalated_for_slide(decision: Decision) -> bool:
     return is_escalated(decision) and not BEYOND_THE_SLIDE.issuperset(decision.reasons)
 
 
-def _windows(observations: Sequence[Observation]) -> tuple[str, list[tuple[str, Sequence[int]]]]:
+def last_scans(observations: Sequence[Observation], decisions: Sequence[Decision]) -> dict[int, Decision]:
+    """The decisions by the index of their specimen's last observation, which says in which window they count."""
+    decided = {decision.specimen: decision for decision in decisions}
+    ends = {observation.specimen: index for index, observation in enumerate(observations)}
+    return {index: decided[specimen] for specimen, index in ends.items() if specimen in decided}
+
+
+def windows_of(observations: Sequence[Observation]) -> tuple[str, list[tuple[str, Sequence[int]]]]:
+    """Windows over time as (label, indices of observations), and by what they are: "day" or "scans"."""
     days = [
         (day, [index for index, _ in members])
         for day, members in itertools.groupby(enumerate(observations), key=lambda item: item[1].at[:10])

@@ -1,7 +1,8 @@
-"""The report's drift evidence as Prometheus metrics, for the alert rule on it."""
+"""What the report found as Prometheus metrics, for the alert rules on it."""
 
 from typing import TYPE_CHECKING
 
+from pellucid.monitoring.autonomy import Autonomy
 from pellucid.monitoring.drift import Drift
 
 if TYPE_CHECKING:
@@ -18,3 +19,9 @@ def drift_evidence(drift: Drift) -> dict[str, float]:
 def publish_drift(drift: Drift, metrics: "ScanMetrics") -> None:
     """Set the drift gauges; the metrics must have been made for the reference's features."""
     metrics.set_drift(drift_evidence(drift), limit=drift.log_limit)
+
+
+def publish_autonomy(autonomy: Autonomy, metrics: "ScanMetrics") -> None:
+    """Set how many answers no certificate allows, where that was looked at."""
+    if autonomy.check.looked:
+        metrics.autonomy_without_certificate.set(autonomy.check.n_defects)

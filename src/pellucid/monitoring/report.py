@@ -1,12 +1,14 @@
-"""The monitoring report: four questions answered from the observation rows."""
+"""The monitoring report: five questions answered from the observation rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pellucid.core.clock import utc_now
 from pellucid.domain.decision import Decision
 from pellucid.domain.observation import Observation
+from pellucid.domain.policy import SitePolicy
 from pellucid.domain.reference import ReferenceProfile
+from pellucid.monitoring.autonomy import Autonomy, check_certificates, describe_autonomy
 from pellucid.monitoring.confidence import Confidence, describe_confidence
 from pellucid.monitoring.drift import Drift, describe_drift
 from pellucid.monitoring.escalation import Escalation, describe_escalation
@@ -17,10 +19,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitoringReport:
-    """What the model sees, how sure it is, whether anything drifts, and what is escalated.
+    """What the model sees, how sure it is, whether anything drifts, what is escalated, and what is answered without.
 
-    `seen` covers every observation; the rest covers those under `model` only. `notes` say what a reader must know
-    before the numbers. `bundle` is the bundle's name, None where none was named.
+    `seen` covers every observation, `autonomy.check` every decision; the rest covers those under `model` only. `notes`
+    say what a reader must know before the numbers. `bundle` is the bundle's name, None where none was named.
     """
 
     format: int
@@ -33,6 +35,7 @@ class MonitoringReport:
     confidence: Confidence
     drift: Drift
     escalation: Escalation
+    autonomy: Autonomy
 
 
 def monitor(
@@ -44,8 +47,9 @@ def monitor(
     bundle: str | None = None,
     synthetic: bool = False,
     made_at: str | None = None,
+    policies: Mapping[str, SitePolicy] | None = None,
 ) -> MonitoringReport:
-    """Answer the four questions.
+    """Answer the five questions.
 
     Args:
         observations: rows in any order, of any model.
@@ -55,6 +59,8 @@ def monitor(
         bundle: the bundle's name.
         synthetic: whether the bundle was trained on synthetic slides.
         made_at: the report's time; now where None.
+        policies: those of all runs by their digest (see `policies_of`), to check that a certificate stands behind each
+            answer; None leaves that unlooked at, and the report says so.
 
     Raises:
         ValueError: a reference without the model digest it belongs to.
@@ -77,6 +83,7 @@ def monitor(
         confidence=describe_confidence(own, latest),
         drift=describe_drift(own, reference, seed=chosen or ""),
         escalation=describe_escalation(own, latest),
+        autonomy=describe_autonomy(own, latest, check_certificates(decisions, policies)),
     )
 
 

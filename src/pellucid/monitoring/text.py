@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pellucid.monitoring.autonomy import AnswerRates, Autonomy
 from pellucid.monitoring.confidence import Confidence
 from pellucid.monitoring.drift import Drift, DriftState, EvidencePoint
 from pellucid.monitoring.escalation import Escalation
@@ -37,7 +38,11 @@ def render(report: MonitoringReport) -> "Group":
     if not report.seen.n_observations:
         return Group(*head)
     parts = itertools.chain(
-        _seen(report.seen), _confidence(report.confidence), _drift(report.drift), _escalation(report.escalation)
+        _seen(report.seen),
+        _confidence(report.confidence),
+        _drift(report.drift),
+        _escalation(report.escalation),
+        _autonomy(report.autonomy),
     )
     return Group(*head, *(Text(part) if isinstance(part, str) else Padding(part, _above(part)) for part in parts))
 
@@ -215,6 +220,29 @@ def _escalation(escalation: Escalation) -> Iterable["RenderableType"]:
             ", ".join(f"{one.reason.value} {one.rate.k}" for one in group.reasons),
         )
     yield table
+
+
+def _autonomy(autonomy: Autonomy) -> Iterable["RenderableType"]:
+    from rich.text import Text
+
+    yield _heading("What is answered under a certificate")
+    check = autonomy.check
+    yield Text(check.sentence, style="bold red" if check.n_defects else "green" if check.looked else "yellow")
+    yield from (Text(f"  {one.n} times: {one.name}", style="bold red") for one in check.defects)
+    if not autonomy.overall.answered.n:
+        return
+    yield f"negative or positive: {_rate(autonomy.overall.answered)}"
+    table = _table("by", "group", *autonomy.overall.verdicts, "reported", "answered over time")
+    for by, rates in ((autonomy.by, one) for one in (*autonomy.windows, autonomy.overall)):
+        _row(table, by, rates.label, *_answers(rates), "")
+    for group in autonomy.groups:
+        over_time = sparkline([one.share for one in group.over_time], low=0, high=1)
+        _row(table, group.by, group.rates.label, *_answers(group.rates), over_time)
+    yield table
+
+
+def _answers(rates: AnswerRates) -> list[str]:
+    return [_fraction(one) for one in (*rates.verdicts.values(), rates.dispositions["reported"])]
 
 
 def _heading(text: str) -> "RenderableType":

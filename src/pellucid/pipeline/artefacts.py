@@ -43,7 +43,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> dict[str, str
 
 
 def write_attention(path: Path, grid: TileGrid, passes: Sampled) -> str:
-    """Each read tile's place, mean attention and its sd over the passes, as safetensors; returns its SHA-256."""
+    """Each read tile's place, mean attention with its sd over the passes, and probability of tumour; its SHA-256."""
     from safetensors.numpy import save
 
     arrays: dict[str, NDArray[Any]] = {
@@ -52,6 +52,8 @@ def write_attention(path: Path, grid: TileGrid, passes: Sampled) -> str:
         "attention_sd": passes.attention_sd,
         "level0_px": np.array([grid.level0_px], np.int32),
     }
+    if passes.tumour is not None:
+        arrays["tumour"] = passes.tumour
     data = save(arrays)
     write_bytes(path, data)
     return digest_bytes(data)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pellucid.core.clock import utc_now
 from pellucid.core.serial import from_plain
 from pellucid.domain.decision import Decision, Versions
 from pellucid.domain.policy import SitePolicy
@@ -10,8 +11,7 @@ from pellucid.domain.reasons import Reason
 from pellucid.pipeline.errors import IdentityConflict
 from pellucid.pipeline.filing import Entered, KeyParts
 from pellucid.records import RecordedDecision, Records, Run, ScanResult, Specimen, Task, TaskState
-from pellucid.triage import Failure, Gates, LateScans, ScanEvidence, SpecimenEvidence, decide
-from pellucid.triage.decide import scan_findings
+from pellucid.triage import Failure, Gates, LateScans, ScanEvidence, SpecimenEvidence, decide, scan_findings
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
@@ -59,6 +59,8 @@ def gates_of(bundle: "Bundle") -> Gates:
         sd_limit=bundle.reference.sd_limit,
         distance_limit=bundle.reference.distance_limit,
         synthetic_model=bundle.synthetic,
+        tumour_limit=None if bundle.tumour is None else bundle.tumour.limit,
+        tumour_head=None if bundle.tumour is None else bundle.tumour.digest,
     )
 
 
@@ -138,13 +140,14 @@ def _stands(before: Decision, after: Decision) -> bool:
     return same and replace(after, versions=before.versions) == before
 
 
-def gather_evidence(records: Records, specimen: str, *, lane: str) -> SpecimenEvidence | None:
+def gather_evidence(records: Records, specimen: str, *, lane: str, on: str | None = None) -> SpecimenEvidence | None:
     """All that the records hold for a decision; None where a scan hasn't ended, or one that hasn't come isn't overdue.
 
     None too where the specimen waits for the tasks of another lane: another run has taken it over, and its answers,
     of another bundle or policy, are not this one's to combine.
 
     A scan under an identity conflict is held: it contributes no logits, even where it was scored before the conflict.
+    `on` is the day of the decision; today where omitted.
     """
     filed = records.specimen(specimen)
     expected = max(filed.n_expected or 0, len(filed.expected))
@@ -169,6 +172,7 @@ def gather_evidence(records: Records, specimen: str, *, lane: str) -> SpecimenEv
         strata=filed.strata,
         conflicts=tuple(_conflict(records, filed, conflict.specimens) for conflict in held.values()),
         late=_late(_history(records, specimen), tuple(scan.scan for scan in scans)),
+        on=on or utc_now()[:10],
     )
 
 
@@ -200,6 +204,8 @@ def _evidence(task: Task, result: ScanResult | None, *, is_held: bool) -> ScanEv
         distance=None if result is None else result.observation.distance,
         synthetic=None if result is None or result.info is None else result.info.synthetic,
         failure=_failure(task, result, is_held=is_held),
+        tumour_share=None if result is None else result.observation.tumour_share,
+        scanner=None if result is None or result.info is None else result.info.scanner,
     )
 
 

@@ -8,8 +8,7 @@ from pellucid.domain.posterior import Posterior
 from pellucid.pipeline.decisions import gather_evidence, terms_of
 from pellucid.pipeline.errors import DecisionDiffers, SpecimenUnknown
 from pellucid.records import RecordedDecision, Records
-from pellucid.triage import Gates, SpecimenEvidence, decide
-from pellucid.triage.decide import specimen_posterior
+from pellucid.triage import Gates, SpecimenEvidence, decide, specimen_posterior
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,7 @@ def explain_specimen(records: Records, name: str) -> Explanation:
     if recorded is None:
         raise _undecided(name)
     terms = terms_of(next(run for run in records.runs() if run.run_id == recorded.run))
-    evidence = gather_evidence(records, specimen, lane=terms.lane)
+    evidence = gather_evidence(records, specimen, lane=terms.lane, on=recorded.at[:10])
     if evidence is None:
         raise _undecided(name)
     derived = decide(evidence, gates=terms.gates, policy=terms.policy, versions=recorded.decision.versions)

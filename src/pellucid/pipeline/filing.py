@@ -15,32 +15,31 @@ from pellucid.slides.fingerprint import FileChanged
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
-    from pellucid.domain.policy import SitePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyParts:
-    """What a result depends on beside the scan: the rest of its key."""
+    """What a result depends on beside the scan: the rest of its key.
+
+    The site's policy is no part of it: a new one makes new decisions from the posteriors that are there.
+    """
 
     model: str
-    policy: str
     purpose: str
 
     @classmethod
-    def of(cls, bundle: "Bundle", policy: "SitePolicy", purpose: str) -> "KeyParts":
-        """The parts for a bundle (by its own digest, so that a new temperature is a new answer) and a policy."""
-        return cls(model=bundle.digest, policy=policy.digest, purpose=purpose)
+    def of(cls, bundle: "Bundle", purpose: str) -> "KeyParts":
+        """The parts for a bundle, by its own digest, so that a new temperature is a new answer."""
+        return cls(model=bundle.digest, purpose=purpose)
 
     @classmethod
     def of_run(cls, run: Run) -> "KeyParts":
         """The parts that an earlier run's results had."""
-        return cls(model=run.settings["bundle_digest"], policy=run.versions.policy, purpose=run.purpose)
+        return cls(model=run.settings["bundle_digest"], purpose=run.purpose)
 
     def key(self, scan: str, entry: ScanEntry) -> str:
         """The key of a scan's result."""
-        return task_key(
-            scan=scan, model=self.model, policy=self.policy, overrides={"mpp": entry.mpp}, purpose=self.purpose
-        )
+        return task_key(scan=scan, model=self.model, overrides={"mpp": entry.mpp}, purpose=self.purpose)
 
     def key_of_unread(self, entry: ScanEntry) -> str:
         """The key that stands for a file which could not be read, and so has no digest."""
@@ -48,8 +47,8 @@ class KeyParts:
 
     @property
     def lane(self) -> str:
-        """What keeps apart the tasks of different bundles, policies and purposes in one table."""
-        return digest_json([self.model, self.policy, self.purpose])[:16]
+        """What keeps apart the tasks of different bundles and purposes in one table."""
+        return digest_json([self.model, self.purpose])[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,7 +190,7 @@ class RecordsLedger:
         return None
 
     def _is_superseded(self, task: ClaimedTask) -> bool:
-        """Whether a later table of the same bundle and policy no longer asks for a scan.
+        """Whether a later table of the same bundle no longer asks for a scan.
 
         One of another bundle says nothing about it: it takes over the specimen's decision, not this lane's answers.
         """

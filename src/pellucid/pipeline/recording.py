@@ -55,6 +55,9 @@ class _Noted:
     distance: float | None = None
     components: tuple[float, ...] = ()
     error: str | None = None
+    deterministic_logit: float | None = None
+    ensemble_logits: tuple[float, ...] = ()
+    tumour_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +95,10 @@ class Recording:
             distance=away,
             synthetic=answer.seen.info.synthetic,
             failure=None,
+            tumour_share=self._tumour_share(answer),
         )
         findings = scan_findings(evidence, gates_of(self.bundle))
+        passes = answer.passes
         noted = _Noted(
             seconds=answer.seconds,
             circumstances=answer.circumstances,
@@ -102,6 +107,9 @@ class Recording:
             posterior=posterior,
             distance=away,
             components=components,
+            deterministic_logit=None if passes is None else passes.dropout_free_logit,
+            ensemble_logits=() if passes is None else tuple(passes.ensemble_logits.tolist()),
+            tumour_share=evidence.tumour_share,
         )
         self.records.complete(
             task,
@@ -211,6 +219,13 @@ class Recording:
         away, components = distance(self.bundle.reference, answer.passes.embedding)
         return posterior, away, tuple(float(value) for value in components)
 
+    def _tumour_share(self, answer: Answer) -> float | None:
+        """The share of the read tiles that the tumour head calls tumour."""
+        head, tumour = self.bundle.tumour, None if answer.passes is None else answer.passes.tumour
+        if head is None or tumour is None or not len(tumour):
+            return None
+        return float((tumour >= head.threshold).mean())
+
     def _count(self, answer: Answer, posterior: Posterior | None) -> None:
         seen = answer.seen
         self.metrics.slide_completed(answer.seconds)
@@ -262,6 +277,9 @@ class Recording:
             policy=self.versions.policy,
             software=self.versions.software,
             circumstances=dict(noted.circumstances),
+            deterministic_logit=noted.deterministic_logit,
+            ensemble_logits=noted.ensemble_logits,
+            tumour_share=noted.tumour_share,
         )
 
 

@@ -75,6 +75,7 @@ class RunOptions:
     Attributes:
         purpose: what the answers are for; part of their keys.
         embeddings_only: end each scan with its bag, without posterior or decision.
+        decides: make a decision of each specimen; certification and evaluation count without one.
         retry_failed: try failed scans again.
         keep_bags: keep each scan's embeddings.
         database: URL of the records; None is an SQLite file in the output folder.
@@ -89,6 +90,7 @@ class RunOptions:
 
     purpose: str = "run"
     embeddings_only: bool = False
+    decides: bool = True
     retry_failed: bool = False
     keep_bags: bool = False
     database: str | None = None
@@ -161,10 +163,11 @@ def run_cohort(
     versions = Versions(
         model=bundle.model_digest, policy=policy.digest, software=software_digest(), software_version=__version__
     )
-    parts = KeyParts.of(bundle, policy, options.purpose)
+    parts = KeyParts.of(bundle, options.purpose)
     run_id = f"{utc_now()[:19].replace(':', '').replace('-', '')}-{secrets.token_hex(2)}"
     _prepare(out, synthetic=bundle.synthetic, log_level=options.log_level)
     metrics = metrics or run_metrics(bundle)
+    metrics.set_certificates(held=bool(policy.certificates), expires_on=policy.expires_on)
     with ExitStack() as stack:
         if options.metrics_port is not None:
             stack.enter_context(_serve(metrics, options.metrics_port))
@@ -202,7 +205,7 @@ def run_cohort(
             terms=Terms(gates=gates_of(bundle), policy=policy, versions=versions, lane=parts.lane),
             events=events,
             lease_s=options.lease_s,
-            decides=not options.embeddings_only,
+            decides=options.decides and not options.embeddings_only,
             serves=options.serves,
             arrivals=arrivals,
         )

@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from pellucid.records.errors import (
+    CertificationConflict,
+    CertificationUnknown,
+    DeltaSpent,
     HeadMalformed,
     LeaseLost,
     Quarantined,
@@ -35,6 +38,7 @@ from pellucid.records.types import (
     AuditHead,
     AuditProblem,
     AuditReport,
+    CertificationEntry,
     IdentityConflict,
     PseudonymKind,
     RecordedDecision,
@@ -60,7 +64,11 @@ __all__ = [
     "AuditHead",
     "AuditProblem",
     "AuditReport",
+    "CertificationConflict",
+    "CertificationEntry",
+    "CertificationUnknown",
     "ClaimedTask",
+    "DeltaSpent",
     "EnqueueResult",
     "HeadMalformed",
     "IdentityConflict",

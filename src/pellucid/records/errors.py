@@ -99,3 +99,24 @@ class Quarantined(PellucidError):
 
     code = "PEL-RECORD-014"
     remedy = "Look at the scan and at the cause that is recorded with the task; then requeue it."
+
+
+class DeltaSpent(PellucidError):
+    """Certifications on some of these patients have spent the error chance (delta) that the site allows them."""
+
+    code = "PEL-RECORD-015"
+    remedy = "Certify on patients that no certification has used, or ask for a smaller delta."
+
+
+class CertificationUnknown(PellucidError):
+    """The certification was never entered in the account of these records."""
+
+    code = "PEL-RECORD-016"
+    remedy = "Spend its delta first, in the same records; a result without an entry counts for nothing."
+
+
+class CertificationConflict(PellucidError):
+    """An earlier certification has the same fingerprint but other patients or another delta."""
+
+    code = "PEL-RECORD-017"
+    remedy = "Let the fingerprint cover everything that decides the result: patients, delta, model, gates and targets."

@@ -9,6 +9,7 @@ from pellucid.domain.observation import Observation
 from pellucid.domain.scan import ScanIdentity
 from pellucid.records import audit, decisions, known_files, pseudonyms, results, runs, specimens, verification
 from pellucid.records.audit import Subject
+from pellucid.records.certification_records import CertificationRecords
 from pellucid.records.errors import SpecimenUnknown, ValueUnrecordable
 from pellucid.records.queue_records import QueueRecords
 from pellucid.records.types import (
@@ -27,7 +28,7 @@ from pellucid.records.types import (
 )
 
 
-class Records(QueueRecords):
+class Records(QueueRecords, CertificationRecords):
     """One open database. Each method is one transaction: it happens as a whole or not at all.
 
     Safe for several threads and processes; not to be carried across a fork. Any writing method raises `StorageFull`,

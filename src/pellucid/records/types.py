@@ -44,6 +44,8 @@ class Action(StrEnum):
     DECIDE = "triage.decide"
     MODEL_DEPLOY = "model.deploy"
     POLICY_ACTIVATE = "policy.activate"
+    CERTIFY = "threshold.certify"
+    CERTIFIED = "threshold.certified"
     CONFIG_CHANGE = "config.change"
     IDENTITY_LOOKUP = "identity.lookup"
     EXPORT = "export"
@@ -144,6 +146,37 @@ class RecordedDecision:
     version: int
     run: str
     at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificationEntry:
+    """One certification in the account of delta.
+
+    Attributes:
+        seq: the number of the audit event that opened it.
+        at: when.
+        actor: who.
+        fingerprint: what tells this attempt from others.
+        delta: what it spent.
+        budget: what may be spent in all on any of its patients.
+        patients: digests of its patients under the site's salt, sorted.
+        details: what was to be certified, as its caller told it.
+        policy: the digest of the policy that came of it; None where it ended without one, or hasn't ended.
+        summary: what came of it; None where it hasn't ended.
+        concluded_at: when it ended; None where it hasn't.
+    """
+
+    seq: int
+    at: str
+    actor: str
+    fingerprint: str
+    delta: float
+    budget: float
+    patients: tuple[str, ...]
+    details: dict[str, Any]
+    policy: str | None = None
+    summary: dict[str, Any] | None = None
+    concluded_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,15 +66,14 @@ def unpack_floats(data: bytes) -> tuple[float, ...]:
     return tuple(np.frombuffer(data, dtype=_FLOAT64).tolist())
 
 
-def task_key(*, scan: str, model: str, policy: str, overrides: Mapping[str, Any], purpose: str) -> str:
+def task_key(*, scan: str, model: str, overrides: Mapping[str, Any], purpose: str) -> str:
     """The key under which a scan's work is done at most once: 64 hexadecimal digits over all that decides its result.
 
     Args:
         scan: the scan digest.
-        model: the model digest.
-        policy: the policy's digest.
+        model: the digest of the model bundle.
         overrides: what a person stated against the file, such as `{"mpp": 0.25}`; order doesn't matter.
         purpose: what the result is for.
     """
-    parts = {"scan": scan, "model": model, "policy": policy, "overrides": dict(overrides), "purpose": purpose}
+    parts = {"scan": scan, "model": model, "overrides": dict(overrides), "purpose": purpose}
     return digest_json(parts)

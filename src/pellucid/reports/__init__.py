@@ -5,7 +5,6 @@ from pellucid.reports.heatmap import HeatmapImage, render_attention_sd, render_h
 from pellucid.reports.pages import specimen_page, write_index, write_monitoring_page, write_specimen_page
 from pellucid.reports.redaction import without_paths
 from pellucid.reports.views import (
-    CertificationNeed,
     DecisionVersion,
     FailureLine,
     FailureView,
@@ -21,7 +20,6 @@ from pellucid.reports.views import (
 )
 
 __all__ = [
-    "CertificationNeed",
     "DecisionVersion",
     "FailureLine",
     "FailureView",

@@ -5,6 +5,7 @@ has a title and a description that say its numbers to a screen reader. `key` mak
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -18,6 +19,16 @@ _DOT_BINS = 50
 _DENSITY_POINTS = 161
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A part of the probability axis beyond a threshold, from `low` to `high`; not `answered` where that is off."""
+
+    label: str
+    low: float
+    high: float
+    answered: bool
+
+
 def passes_plot(
     key: str,
     probabilities: Sequence[float],
@@ -26,8 +37,9 @@ def passes_plot(
     low: float,
     high: float,
     level: float,
+    regions: Sequence[Region] = (),
 ) -> Markup:
-    """Every pass as a dot on the probability axis, over their density, with interval and mean.
+    """Every pass as a dot on the probability axis, over their density, with interval, mean and certified thresholds.
 
     The density is a Gaussian kernel estimate with Silverman's bandwidth, reflected at 0 and 1, and scaled to the dots
     so that both have one vertical axis.
@@ -49,11 +61,13 @@ def passes_plot(
     )
     line = " ".join(f"{_x(g):.1f},{base - e * step:.1f}" for g, e in zip(grid, expected, strict=True))
     label = f"{formats.percent(level)} interval {formats.interval(low, high)}"
+    thresholds, rows = _region_labels(regions, top - 8, base)
     body = (
+        f"{_region_grounds(regions, top - 8, base)}"
         f'<rect class="band" x="{_x(low):.1f}" y="{top - 8}" width="{max(_x(high) - _x(low), 1.5):.1f}" '
         f'height="{base - top + 8}"/>'
         f'<polygon class="density" points="{_x(0):.1f},{base} {line} {_x(1):.1f},{base}"/>'
-        f"{dots}"
+        f"{thresholds}{dots}"
         f'<line class="mean" x1="{_x(mean):.1f}" x2="{_x(mean):.1f}" y1="{top - 14}" y2="{base}"/>'
         f"{_label(_x(mean), 14, f'mean {formats.probability(mean)}', 'strong', 50)}"
         f"{_label((_x(low) + _x(high)) / 2, 29, label, 'soft', 92)}"
@@ -63,8 +77,11 @@ def passes_plot(
     description = (
         f"{formats.counted(n, 'dot')} from {formats.probability(float(values.min(initial=1.0)))} to "
         f"{formats.probability(float(values.max(initial=0.0)))}; mean {formats.probability(mean)}, {label}."
+        + "".join(f" Certified: {region.label}." for region in regions)
     )
-    return _svg(key, 190, f"Probability in each of {formats.counted(n, 'pass', 'passes')}", description, body)
+    return svg(
+        key, 190 + 20 * rows, f"Probability in each of {formats.counted(n, 'pass', 'passes')}", description, body
+    )
 
 
 def interval_bar(key: str, probability: float, low: float, high: float) -> Markup:
@@ -81,7 +98,7 @@ def interval_bar(key: str, probability: float, low: float, high: float) -> Marku
         f'<circle class="point" cx="{at(probability):.1f}" cy="9" r="4.5"/>'
     )
     title = f"Probability {formats.probability(probability)}, interval {formats.interval(low, high)}"
-    return _svg(key, height, title, "On an axis from 0 to 1.", body, width=width, kind="chart inline")
+    return svg(key, height, title, "On an axis from 0 to 1.", body, width=width, kind="chart inline")
 
 
 def histogram(key: str, values: Sequence[float], *, bins: int = 10, title: str) -> Markup:
@@ -98,12 +115,13 @@ def count_bars(key: str, counts: Sequence[int], *, title: str) -> Markup:
     wide = (_RIGHT - _LEFT) / bins
     body = "".join(
         f'<rect class="bar" x="{_LEFT + i * wide + 1:.1f}" y="{base - n * scale:.1f}" width="{wide - 2:.1f}" '
-        f'height="{n * scale:.1f}"/>{_text(_LEFT + (i + 0.5) * wide, base - n * scale - 5, formats.count(n), "strong")}'
+        f'height="{n * scale:.1f}"/>'
+        f"{svg_text(_LEFT + (i + 0.5) * wide, base - n * scale - 5, formats.count(n), 'strong')}"
         for i, n in enumerate(counts)
         if n
     )
     parts = [f"{i / bins:.2g} to {(i + 1) / bins:.2g}: {n}" for i, n in enumerate(counts) if n]
-    return _svg(key, 160, title, "; ".join(parts) + "." if parts else "No values.", body + _probability_axis(base))
+    return svg(key, 160, title, "; ".join(parts) + "." if parts else "No values.", body + _probability_axis(base))
 
 
 def line_to_limit(
@@ -125,13 +143,13 @@ def line_to_limit(
         f'<line class="limit" x1="{_LEFT}" x2="{_RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>'
         f'<text class="label soft" x="{_LEFT}" y="{height - 5:.1f}">{escape(limit_label)}</text>'
         f'<polyline class="line" points="{line}"/><circle class="point" cx="{end[0]:.1f}" cy="{end[1]:.1f}" r="3.5"/>'
-        + _text(_LEFT + 6, base + 16, formats.number(first), "soft")
-        + _text(_RIGHT - 10, base + 16, formats.number(last), "soft")
-        + _text((_LEFT + _RIGHT) / 2, base + 30, across, "soft")
+        + svg_text(_LEFT + 6, base + 16, formats.number(first), "soft")
+        + svg_text(_RIGHT - 10, base + 16, formats.number(last), "soft")
+        + svg_text((_LEFT + _RIGHT) / 2, base + 30, across, "soft")
     )
     peak = formats.number(max((y for _, y in points), default=0.0))
     latest = formats.number(points[-1][1] if points else 0.0)
-    return _svg(key, 166, title, f"Highest {peak}, last {latest}; {limit_label}.", body)
+    return svg(key, 166, title, f"Highest {peak}, last {latest}; {limit_label}.", body)
 
 
 def two_spreads(key: str, above: Sequence[float], below: Sequence[float] | None, *, title: str) -> Markup:
@@ -153,7 +171,7 @@ def two_spreads(key: str, above: Sequence[float], below: Sequence[float] | None,
     said = f"Reference median {formats.number(above[2])}"
     if below is not None:
         said += f", latest median {formats.number(below[2])}"
-    return _svg(key, 28, title, f"{said}.", body, width=width, kind="chart inline")
+    return svg(key, 28, title, f"{said}.", body, width=width, kind="chart inline")
 
 
 def bar_chart(key: str, items: Sequence[tuple[str, float]], *, title: str, unit: str = "count") -> Markup:
@@ -171,7 +189,7 @@ def bar_chart(key: str, items: Sequence[tuple[str, float]], *, title: str, unit:
             f'<text class="label strong" x="{start + length + 6:.1f}" y="{middle}">{escape(written(value))}</text>'
         )
     description = "; ".join(f"{label}: {written(value)}" for label, value in items) + "."
-    return _svg(key, max(len(items), 1) * pitch + 6, title, description, "".join(rows))
+    return svg(key, max(len(items), 1) * pitch + 6, title, description, "".join(rows))
 
 
 def sparkline(key: str, values: Sequence[float], *, title: str) -> Markup:
@@ -180,7 +198,7 @@ def sparkline(key: str, values: Sequence[float], *, title: str) -> Markup:
     data = np.asarray(values, np.float64)
     finite = data[np.isfinite(data)]
     if not len(finite):
-        return _svg(key, height, title, "No values.", "", width=width, kind="chart inline")
+        return svg(key, height, title, "No values.", "", width=width, kind="chart inline")
     smallest, largest = float(finite.min()), float(finite.max())
     spread = largest - smallest or 1.0
     xs = np.linspace(pad, width - pad, max(len(data), 2))
@@ -197,12 +215,13 @@ def sparkline(key: str, values: Sequence[float], *, title: str) -> Markup:
     description = (
         f"From {formats.number(smallest)} to {formats.number(largest)}; last {formats.number(float(finite[-1]))}."
     )
-    return _svg(key, height, title, description, body, width=width, kind="chart inline")
+    return svg(key, height, title, description, body, width=width, kind="chart inline")
 
 
-def _svg(
+def svg(
     key: str, height: float, title: str, description: str, body: str, *, width: int = WIDTH, kind: str = "chart"
 ) -> Markup:
+    """A chart around `body`, with its title and description for screen readers."""
     ident = escape(key)
     return Markup(  # noqa: S704 - every text in it went through escape
         f'<svg class="{kind}" viewBox="0 0 {width} {height:g}" width="{width}" height="{height:g}" role="img" '
@@ -214,19 +233,45 @@ def _svg(
 def _probability_axis(base: float) -> str:
     ticks = "".join(
         f'<line class="tick" x1="{_x(t):.1f}" x2="{_x(t):.1f}" y1="{base}" y2="{base + 4}"/>'
-        + _text(_x(t), base + 17, f"{t:g}", "soft")
+        + svg_text(_x(t), base + 17, f"{t:g}", "soft halo")
         for t in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
-    name = _text((_LEFT + _RIGHT) / 2, base + 34, "probability", "soft")
+    name = svg_text((_LEFT + _RIGHT) / 2, base + 34, "probability", "soft halo")
     return f'<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{base}" y2="{base}"/>{ticks}{name}'
+
+
+def _region_grounds(regions: Sequence[Region], top: float, base: float) -> str:
+    return "".join(
+        f'<rect class="region" x="{_x(region.low):.1f}" y="{top}" width="{_x(region.high) - _x(region.low):.1f}" '
+        f'height="{base - top}"/>'
+        for region in regions
+        if region.answered
+    )
+
+
+def _region_labels(regions: Sequence[Region], top: float, base: float) -> tuple[str, int]:
+    """Each threshold as a line that leads down to its label, and how many rows the labels take so that none overlap."""
+    lines, labels = [], []
+    taken: list[tuple[float, float, int]] = []
+    for region in regions:
+        at = _x(region.high if region.low == 0.0 else region.low)
+        room = 3.6 * len(region.label) + 4  # half the width of the label at 12 px
+        centre = min(max(at, room), WIDTH - room)
+        row = len({row for start, end, row in taken if centre - room < end and start < centre + room})
+        taken.append((centre - room, centre + room, row))
+        y = base + 54 + 20 * row
+        lines.append(f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{y - 12:.1f}"/>')
+        labels.append(svg_text(centre, y, region.label, "strong halo"))
+    return "".join(lines + labels), len({row for _, _, row in taken})
 
 
 def _label(x: float, y: float, text: str, kind: str, half: float) -> str:
     """Centred text, pushed inwards where `half` its width would leave the chart."""
-    return _text(min(max(x, half), WIDTH - half), y, text, kind)
+    return svg_text(min(max(x, half), WIDTH - half), y, text, kind)
 
 
-def _text(x: float, y: float, text: str, kind: str) -> str:
+def svg_text(x: float, y: float, text: str, kind: str) -> str:
+    """Centred words, escaped."""
     return f'<text class="label {kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(text)}</text>'
 
 

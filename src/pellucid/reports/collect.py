@@ -12,8 +12,12 @@ from pellucid.core.digests import digest_file
 from pellucid.core.errors import known_errors
 from pellucid.core.serial import from_plain
 from pellucid.core.telemetry.logs import get_logger
+from pellucid.domain.decision import Decision
 from pellucid.domain.encoder import EncoderSpec
+from pellucid.domain.policy import SitePolicy
+from pellucid.monitoring import policies_of
 from pellucid.records import Action, RecordedDecision, Records, Run, ScanResult, Task, TaskState
+from pellucid.reports.coverage import covering_certificate
 from pellucid.reports.heatmap import HeatmapImage, render_attention_sd, render_heatmap, render_icon, write_png
 from pellucid.reports.views import (
     DecisionVersion,
@@ -47,6 +51,18 @@ class Collection:
     def runs(self) -> dict[str, Run]:
         """All runs by their identifier."""
         return {run.run_id: run for run in self.records.runs()}
+
+    @cached_property
+    def _policies(self) -> dict[str, SitePolicy]:
+        return policies_of(self.runs.values())
+
+    def policy(self, run: Run) -> SitePolicy:
+        """The policy that a run decided under, as recorded with it."""
+        return self._policies[run.versions.policy]
+
+    def decisions(self) -> list[Decision]:
+        """Every version of every decision, in the order in which the specimens and then their versions came."""
+        return [recorded.decision for history in self._history.values() for recorded in history]
 
     @cached_property
     def _history(self) -> dict[str, list[RecordedDecision]]:
@@ -90,11 +106,16 @@ class Collection:
         tasks = {task.key: task for task in self.records.tasks(keys=filed.expected)}
         run = self.runs[recorded.run]
         gates = from_plain(Gates, run.settings["gates"])
+        policy = self.policy(run)
         return SpecimenView(
             pseudonym=pseudonym,
             decision=recorded.decision,
             scans=tuple(self._scan(tasks[key], results.get(key), gates) for key in filed.expected if key in tasks),
             run=self.facts(run),
+            policy=policy,
+            certificate=covering_certificate(
+                recorded, strata=filed.strata, results=results.values(), gates=gates, policy=policy
+            ),
             strata=tuple(sorted(filed.strata.items())),
             expected_scans=max(filed.n_expected or 0, len(filed.expected)),
             decision_version=recorded.version,
@@ -133,6 +154,10 @@ class Collection:
             posterior=result.posterior,
             distance=result.observation.distance,
             distance_limit=gates.distance_limit,
+            tumour_share=result.observation.tumour_share,
+            tumour_limit=gates.tumour_limit,
+            deterministic_logit=_calibrated(result.observation.deterministic_logit, gates),
+            ensemble_logits=tuple(logit / gates.temperature for logit in result.observation.ensemble_logits),
             images=images,
             legend=legend,
             legend_sd=legend_sd,
@@ -214,6 +239,10 @@ class Collection:
             for rank in ranks
         )
         return render_heatmap(*place, mean), render_attention_sd(*place, arrays["attention_sd"]), tiles
+
+
+def _calibrated(logit: float | None, gates: Gates) -> float | None:
+    return None if logit is None else logit / gates.temperature
 
 
 def _failure(code: str, sentence: str) -> FailureView:

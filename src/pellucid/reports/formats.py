@@ -17,6 +17,15 @@ def probability(value: float) -> str:
     return f"{value:.2f}"
 
 
+def fine(value: float) -> str:
+    """Three decimals, for a probability that is held against a threshold; never a certainty either."""
+    if value < 0.001:
+        return "< 0.001"
+    if value > 0.999:
+        return "> 0.999"
+    return f"{value:.3f}"
+
+
 def interval(low: float, high: float) -> str:
     """Both ends of an interval of probabilities, such as `0.62–0.93`."""
     left, right = probability(low), probability(high)

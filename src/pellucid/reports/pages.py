@@ -12,16 +12,19 @@ from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
+from scipy.special import expit
 
 from pellucid._version import __version__
 from pellucid.core.files import write_text
+from pellucid.domain.decision import Disposition
+from pellucid.domain.policy import Mode
 from pellucid.domain.quality import Sense
 from pellucid.domain.reasons import Finding, Reason
-from pellucid.monitoring import MonitoringReport, Spread
-from pellucid.reports import charts, formats, heatmap, wording
+from pellucid.monitoring import MonitoringReport, Rate, Spread
+from pellucid.reports import charts, formats, heatmap, promises, wording
 from pellucid.reports.errors import PicturePathInvalid, PseudonymInvalid
 from pellucid.reports.redaction import without_paths
-from pellucid.reports.views import RunFacts, RunView, SpecimenView, failure_counts, reason_counts
+from pellucid.reports.views import RunFacts, RunView, SpecimenView, failure_counts, reason_counts, verdict_counts
 
 INDEX_PAGE = "index.html"
 MONITORING_PAGE = "monitoring.html"
@@ -48,15 +51,18 @@ def write_specimen_page(folder: Path, view: SpecimenView) -> Path:
         PicturePathInvalid: a picture's path leads out of `folder`.
     """
     path = folder / specimen_page(view.pseudonym)
-    text = _render(
+    text = render_template(
         "specimen.html",
         root="../",
         synthetic=view.run.synthetic,
+        silent=view.decision.disposition is Disposition.SILENT,
         imprint=_imprint(view.run),
         view=view,
         run=view.run,
+        side=promises.side_of(view.decision.verdict),
+        compared=[scan for scan in view.scans if scan.deterministic_logit is not None or scan.ensemble_logits],
         reasons=_by_reason(view.decision.findings),
-        needs_certificate=Reason.NO_CERTIFICATE in view.decision.reasons,
+        other_reasons=[reason for reason in view.decision.reasons if reason is not Reason.NO_CERTIFICATE],
     )
     write_text(path, text)
     return path
@@ -71,13 +77,18 @@ def write_index(folder: Path, view: RunView) -> Path:
     """
     path = folder / INDEX_PAGE
     lines = sorted(view.lines, key=lambda line: -1.0 if line.probability is None else line.probability, reverse=True)
-    text = _render(
+    text = render_template(
         "index.html",
         root="",
         synthetic=view.run.synthetic,
+        silent=view.policy.mode is Mode.SILENT,
         imprint=_imprint(view.run),
         view=view,
         run=view.run,
+        policy=view.policy,
+        term=promises.term_of(view.policy, view.made_on),
+        n_elsewhere=sum(line.policy not in {"", view.policy_digest} for line in lines),
+        verdicts=verdict_counts(lines),
         lines=lines,
         reasons=reason_counts(view.lines),
         failures=failure_counts(view.failures),
@@ -92,7 +103,7 @@ def write_monitoring_page(folder: Path, report: MonitoringReport) -> Path:
     path = folder / MONITORING_PAGE
     windows = report.confidence.windows
     bundle = f" · bundle {report.bundle}" if report.bundle else ""
-    text = _render(
+    text = render_template(
         "monitoring.html",
         root="",
         synthetic=report.synthetic,
@@ -105,13 +116,15 @@ def write_monitoring_page(folder: Path, report: MonitoringReport) -> Path:
         points=[(float(point.index), point.log_evidence) for point in report.drift.path],
         medians=[one.probability.median if one.probability else math.nan for one in windows],
         deviations=[math.nan if one.mean_sd_logit is None else one.mean_sd_logit for one in windows],
-        shares=[math.nan if (share := one.escalated_for_slide.share) is None else share for one in windows],
+        autonomy=report.autonomy,
+        answered_shares=_shares([one.answered for one in report.autonomy.windows]),
+        shares=_shares([one.escalated_for_slide for one in windows]),
     )
     write_text(path, text)
     return path
 
 
-def _render(template: str, *, root: str, synthetic: bool, imprint: str, **values: Any) -> str:
+def render_template(template: str, *, root: str, synthetic: bool, imprint: str, **values: Any) -> str:
     """The text of a page; `root` leads from its folder to the run's folder (`""` or `"../"`)."""
     page = _environment().get_template(template)
     return page.render(root=root, synthetic=synthetic, imprint=imprint, **values)
@@ -144,6 +157,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         probability=formats.probability,
+        fine=formats.fine,
+        chance=expit,
         percent=formats.percent,
         number=formats.number,
         count=formats.count,
@@ -154,30 +169,33 @@ def _environment() -> jinja2.Environment:
         unbroken=_unbroken,
         without_lead=_without_lead,
         spread=_five_numbers,
+        shares=_shares,
         url=local_url,
         reason=wording.reason_label,
         advice=wording.reason_advice,
         verdict=wording.verdict_label,
         disposition=wording.disposition_label,
     )
-    script = _resource("viewer.js")
+    script = read_resource("viewer.js")
     environment.globals.update(
         charts=charts,
         interval=formats.interval,
         counted=formats.counted,
         absent=formats.ABSENT,
         words=wording,
+        say=promises,
         specimen_page=specimen_page,
         at_least=Sense.AT_LEAST,
         gradient=", ".join(heatmap.palette_stops()),
-        css=Markup(_resource("style.css")),  # noqa: S704 - the package's own file
+        css=Markup(read_resource("style.css")),  # noqa: S704 - the package's own file
         script=Markup(script),  # noqa: S704 - the package's own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return environment
 
 
-def _resource(name: str) -> str:
+def read_resource(name: str) -> str:
+    """A file of the package's templates."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8").strip()
 
 
@@ -195,6 +213,11 @@ def _five_numbers(spread: Spread | None) -> tuple[float, ...] | None:
     if spread is None:
         return None
     return (spread.low, spread.lower_quartile, spread.median, spread.upper_quartile, spread.high)
+
+
+def _shares(rates: Sequence[Rate]) -> list[float]:
+    """Rates for a sparkline, with a gap where there is none."""
+    return [math.nan if rate.share is None else rate.share for rate in rates]
 
 
 def _by_reason(findings: Sequence[Finding]) -> list[tuple[Reason, list[Finding]]]:

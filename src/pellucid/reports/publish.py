@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
+from pellucid.core.clock import utc_now
 from pellucid.core.files import write_json
 from pellucid.core.serial import to_plain
 from pellucid.domain.reference import ReferenceProfile
-from pellucid.exports import Belief, Origin, ScanRow, SpecimenRow, write_results
-from pellucid.monitoring import MonitoringReport, monitor
+from pellucid.exports import Belief, Licence, Origin, ScanRow, SpecimenRow, write_results
+from pellucid.monitoring import MonitoringReport, monitor, policies_of
 from pellucid.records import Records, Run, RunState, TaskState
 from pellucid.reports.collect import Collection
 from pellucid.reports.pages import write_index, write_monitoring_page, write_specimen_page
@@ -57,11 +59,12 @@ def publish(
         write_specimen_page(folder, view)
     report = monitor(
         records.observations(),
-        [view.decision for view in views],
+        collection.decisions(),
         reference=reference,
         model=model,
         bundle=facts.bundle,
         synthetic=facts.synthetic,
+        policies=policies_of(collection.runs.values()),
     )
     page = write_monitoring_page(folder, report)
     write_json(folder / "monitoring.json", to_plain(report))
@@ -70,6 +73,9 @@ def publish(
         folder,
         RunView(
             run=facts,
+            policy=collection.policy(run),
+            policy_digest=run.versions.policy,
+            made_on=utc_now()[:10],
             lines=tuple(SpecimenLine.of(view) for view in views),
             failures=tuple(_failures(views)),
             rates=(*_waiting(records), *_rates(run)),
@@ -138,6 +144,7 @@ def _specimen_row(view: SpecimenView) -> SpecimenRow:
         decided_at=view.decided_at,
         decision_version=view.decision_version,
         audit_sequence=view.audit_sequence,
+        licence=Licence.of(view.policy, view.certificate),
     )
 
 
@@ -168,4 +175,7 @@ def _scan_row(view: SpecimenView, scan: ScanView) -> ScanRow:
         error=None if failure is None else failure.code,
         error_sentence=None if failure is None else failure.sentence,
         error_remedy=None if failure is None else failure.remedy,
+        tumour_share=scan.tumour_share,
+        deterministic_logit=scan.deterministic_logit,
+        ensemble_mean_logit=fmean(scan.ensemble_logits) if scan.ensemble_logits else None,
     )

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pellucid.domain.certificate import Certificate
 from pellucid.domain.decision import Decision, Disposition, Verdict
+from pellucid.domain.policy import SitePolicy
 from pellucid.domain.posterior import Posterior
 from pellucid.domain.quality import Quality
 from pellucid.domain.reasons import Reason
@@ -73,7 +75,9 @@ class ScanView:
     """One scan on a specimen's page.
 
     `info` is None where the file could not be opened, `posterior` where there is no answer. `distance` is that to the
-    bundle's training slides, with its limit. `timings` are seconds by stage, in the order of the stages.
+    bundle's training slides, with its limit; `tumour_share` the share of tumour tiles, with the least that is allowed
+    (None without a tumour head). `deterministic_logit` and `ensemble_logits` (one a head) are calibrated logits, shown
+    for comparison. `timings` are seconds by stage, in the order of the stages.
     """
 
     pseudonym: str
@@ -85,6 +89,10 @@ class ScanView:
     posterior: Posterior | None = None
     distance: float | None = None
     distance_limit: float | None = None
+    tumour_share: float | None = None
+    tumour_limit: float | None = None
+    deterministic_logit: float | None = None
+    ensemble_logits: tuple[float, ...] = ()
     images: ScanImages = ScanImages()
     legend: HeatmapLegend | None = None
     legend_sd: HeatmapLegend | None = None
@@ -126,40 +134,26 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CertificationNeed:
-    """How many labelled specimens a certificate would need at the least.
-
-    With no error among n independent specimens, the exact one-sided binomial bound on the error rate at confidence
-    c is 1 - (1 - c)^(1/n) (Clopper and Pearson, Biometrika 26:404, 1934, for zero errors).
-    """
-
-    max_error: float = 0.05
-    confidence: float = 0.95
-
-    @property
-    def fewest(self) -> int:
-        """The smallest n whose bound, with no error at all, does not exceed `max_error`."""
-        return math.ceil(math.log(1 - self.confidence) / math.log(1 - self.max_error))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SpecimenView:
     """All that a specimen's page shows.
 
     `strata` are sorted pairs such as (`site`, `north`). `expected_scans` is None where nobody said how many to expect.
+    `policy` is the one that the decision was made under, `certificate` that of it which covers the specimen, None where
+    none does.
     """
 
     pseudonym: str
     decision: Decision
     scans: tuple[ScanView, ...]
     run: RunFacts
+    policy: SitePolicy
+    certificate: Certificate | None = None
     strata: tuple[tuple[str, str], ...] = ()
     expected_scans: int | None = None
     decision_version: int = 1
     decided_at: str | None = None
     audit_sequence: int | None = None
     history: tuple[DecisionVersion, ...] = ()
-    need: CertificationNeed = CertificationNeed()
 
     def scan_named(self, digest: str | None) -> str | None:
         """The pseudonym of the scan with this digest, None where the specimen has no such scan."""
@@ -168,7 +162,7 @@ class SpecimenView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecimenLine:
-    """One specimen in the index."""
+    """One specimen in the index; `policy` is the digest of the one that it was decided under."""
 
     pseudonym: str
     verdict: Verdict
@@ -181,6 +175,7 @@ class SpecimenLine:
     n_failed: int = 0
     strata: tuple[tuple[str, str], ...] = ()
     icon: str | None = None
+    policy: str = ""
 
     @classmethod
     def of(cls, view: SpecimenView) -> "SpecimenLine":
@@ -197,6 +192,7 @@ class SpecimenLine:
             n_scans=len(view.scans),
             n_failed=sum(scan.failure is not None for scan in view.scans),
             strata=view.strata,
+            policy=view.decision.versions.policy,
             icon=next((icon for scan in view.scans if (icon := scan.images.icon or scan.images.thumbnail)), None),
         )
 
@@ -223,10 +219,14 @@ class RunView:
     """All that the index page shows.
 
     `rates` are pairs (label, text) such as (`Scans an hour`, `42`). `level` is that of every interval.
-    `monitoring_page` is relative to the run's folder. `model_card` is plain text.
+    `monitoring_page` is relative to the run's folder. `model_card` is plain text. `policy` is the run's and
+    `policy_digest` the one recorded with it; `made_on` is the day (UTC, YYYY-MM-DD) that expiry is counted from.
     """
 
     run: RunFacts
+    policy: SitePolicy
+    policy_digest: str
+    made_on: str
     lines: tuple[SpecimenLine, ...]
     failures: tuple[FailureLine, ...] = ()
     level: float = 0.9
@@ -234,7 +234,6 @@ class RunView:
     files: tuple[ResultFile, ...] = ()
     monitoring_page: str | None = None
     model_card: str = ""
-    need: CertificationNeed = CertificationNeed()
 
     @property
     def n_scans(self) -> int:
@@ -245,6 +244,29 @@ class RunView:
     def n_answered(self) -> int:
         """Specimens with a probability."""
         return sum(line.probability is not None for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictCount:
+    """How many specimens got a verdict, in all and by disposition."""
+
+    verdict: Verdict
+    n: int
+    dispositions: tuple[tuple[Disposition, int], ...]
+
+
+def verdict_counts(lines: Sequence[SpecimenLine]) -> list[VerdictCount]:
+    """Every verdict with every disposition, also at none."""
+    return [
+        VerdictCount(
+            verdict=verdict,
+            n=sum(line.verdict is verdict for line in lines),
+            dispositions=tuple(
+                (one, sum(line.verdict is verdict and line.disposition is one for line in lines)) for one in Disposition
+            ),
+        )
+        for verdict in Verdict
+    ]
 
 
 def reason_counts(lines: Sequence[SpecimenLine]) -> list[tuple[Reason, int]]:

@@ -16,6 +16,10 @@ SYNTHETIC = (
     "Synthetic model. It was trained on generated pictures with a planted signal and knows nothing about patients. "
     "Its numbers show how the software works and mean nothing for real tissue."
 )
+SILENT = (
+    "Silent mode. What is shown here is for comparison with molecular results. "
+    "Keep it from everybody who treats these patients."
+)
 ATTENTION = "Attention shows what the model weighted. It is not proof of a mutation, nor a map of tumour."
 MOLECULAR = "Only a molecular test establishes the mutation status. Order it as you would without this page."
 
@@ -53,7 +57,7 @@ _ADVICE: dict[Reason, str] = {
     Reason.CASE_INCOMPLETE: "Add the scans that are missing and run again.",
     Reason.STRATUM_UNKNOWN: "State site and specimen type in the cases table and run again.",
     Reason.IDENTITY_CONFLICT: "Find out which case the scan belongs to and correct the cases table.",
-    Reason.NO_CERTIFICATE: "See below for what a certificate needs.",
+    Reason.NO_CERTIFICATE: "See below for what an answer would need.",
     Reason.MONITORING_HOLD: "See the monitoring page for the alarm, and settle its cause first.",
     Reason.PROCESSING_FAILED: "See the failed scan below for its remedy.",
 }
@@ -67,6 +71,12 @@ _DISPOSITIONS: dict[Disposition, str] = {
     Disposition.SILENT: "recorded silently",
     Disposition.FOR_REVIEW: "for a pathologist",
     Disposition.REPORTED: "reported",
+}
+_DISPOSITION_MEANINGS: dict[Disposition, str] = {
+    Disposition.SILENT: "Silent mode: it is recorded to be compared with the molecular result, and shown to nobody who "
+    "treats the patient.",
+    Disposition.FOR_REVIEW: "A pathologist sees this page and decides.",
+    Disposition.REPORTED: "It is reported without a person, as the site’s signed policy allows.",
 }
 
 
@@ -88,6 +98,11 @@ def verdict_label(verdict: Verdict) -> str:
 def disposition_label(disposition: Disposition) -> str:
     """Where an answer goes, in words."""
     return _DISPOSITIONS[disposition]
+
+
+def disposition_meaning(disposition: Disposition) -> str:
+    """What becomes of an answer, in a sentence."""
+    return _DISPOSITION_MEANINGS[disposition]
 
 
 def answer(decision: Decision) -> str:

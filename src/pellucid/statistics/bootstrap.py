@@ -25,7 +25,7 @@ class Interval:
         level: how often such an interval holds the truth.
         n_patients: how many patients were resampled.
         n_resamples: resamples that the interval rests on.
-        n_undefined: resamples left out, as they held one class only.
+        n_undefined: resamples left out, as the metric is undefined on them: most often they held one class only.
     """
 
     estimate: float

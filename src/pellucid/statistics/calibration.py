@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit, log_expit
 
 from pellucid.statistics.checks import binary_labels, finite_scores
-from pellucid.statistics.errors import CalibrationImpossible
+from pellucid.statistics.errors import CalibrationImpossible, ClassesApart, OneClass
 
 _LOG_BOUNDS = (math.log(0.02), math.log(50.0))
 _AT_BOUND = 1e-3
@@ -80,6 +80,57 @@ def fit_temperature(mean_logits: ArrayLike, labels: ArrayLike, *, min_per_class:
         n_positive=n_positive,
         separable=bool(np.all((2 * truth - 1) * logits > 0)),
     )
+
+
+def calibration_slope(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The slope b of logit P(Y) = a + b * logit (Cox, Biometrika 1958): 1 is calibrated, below 1 overconfident.
+
+    Args:
+        logits: `(n,)`, calibrated logits.
+        labels: `(n,)` of 0 and 1.
+
+    Raises:
+        OneClass: all labels are the same.
+        ClassesApart: the logits of the two classes don't overlap.
+        LabelsInvalid, ProbabilitiesInvalid: see their messages.
+    """
+    return _overlapping_line(logits, labels)[0]
+
+
+def calibration_intercept(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The intercept a of logit P(Y) = a + b * logit, with the slope b free; see `calibration_slope`."""
+    return _overlapping_line(logits, labels)[1]
+
+
+def calibration_in_the_large(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The intercept a of logit P(Y) = a + logit: 0 is calibrated, above 0 the logits are too low on the whole.
+
+    Raises:
+        OneClass: all labels are the same.
+        LabelsInvalid, ProbabilitiesInvalid: see their messages.
+    """
+    values, truth = _both_classes(logits, labels)
+    share = truth.mean()
+    centre = math.log(share / (1 - share))
+    # one beyond either end, every case is expected below, or above, the share that was seen, also after rounding
+    low, high = centre - values.max() - 1, centre - values.min() + 1
+    return float(brentq(lambda a: np.mean(expit(values + a)) - share, low, high))
+
+
+def _overlapping_line(logits: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
+    values, truth = _both_classes(logits, labels)
+    slope, intercept = _calibration_line(values, truth)
+    if slope is None or intercept is None:
+        raise ClassesApart("The logits of the two classes don't overlap.")
+    return slope, intercept
+
+
+def _both_classes(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    values = finite_scores(logits)
+    truth = binary_labels(labels, values.size)
+    if truth.min() == truth.max():
+        raise OneClass(f"All {truth.size} labels are {int(truth[0])}.")
+    return values, truth
 
 
 def _nll(logits: NDArray[np.float64], targets: NDArray[np.float64]) -> float:

@@ -66,3 +66,31 @@ class BootstrapImpossible(PellucidError):
 
     code = "PEL-STAT-009"
     remedy = "Use more patients of both classes, and at least 100 resamples."
+
+
+class ScoresInvalid(PellucidError):
+    """A score that certification orders specimens by is NaN or minus infinity, or the scores are no vector."""
+
+    code = "PEL-STAT-010"
+    remedy = "Give a specimen without an answer, or one that fails a gate, the score plus infinity."
+
+
+class RateInvalid(PellucidError):
+    """A target, confidence, coverage or prevalence lies outside its range."""
+
+    code = "PEL-STAT-011"
+    remedy = "Give shares as numbers between 0 and 1, such as 0.05."
+
+
+class CountsInvalid(PellucidError):
+    """Counts aren't whole numbers with 0 <= k <= n."""
+
+    code = "PEL-STAT-012"
+    remedy = "Count specimens and the errors among them over the same set."
+
+
+class ClassesApart(OneClass):
+    """The logits of the two classes don't overlap, so no finite calibration slope exists."""
+
+    code = "PEL-STAT-013"
+    remedy = "Report the slope as undefined; more cases make the classes overlap."

@@ -90,7 +90,7 @@ def ece(predicted: ArrayLike, labels: ArrayLike, *, n_bins: int = 10) -> float:
     """
     values, truth = _predicted(predicted, labels)
     order = np.argsort(values, kind="stable")
-    edges = _bin_edges(values[order], n_bins)
+    edges = bin_edges(values[order], n_bins)
     sizes = np.diff(edges)
     mean_p = np.add.reduceat(values[order], edges[:-1]) / sizes
     mean_y = np.add.reduceat(truth[order], edges[:-1]) / sizes
@@ -98,7 +98,11 @@ def ece(predicted: ArrayLike, labels: ArrayLike, *, n_bins: int = 10) -> float:
     return float(np.sqrt(max(0.0, np.sum(sizes * ((mean_p - mean_y) ** 2 - bias)) / values.size)))
 
 
-def _bin_edges(ordered: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
+def bin_edges(ordered: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
+    """Where bins of about equal mass begin among sorted values, and the end: at most `n_bins + 1` indices.
+
+    Equal values share a bin, and a bin holds at least two values where there are two.
+    """
     wanted = np.linspace(0, ordered.size, max(1, n_bins) + 1)[1:-1].round().astype(np.int64)
     # a cut moves right past equal values, or the answer would depend on the order of the cases
     cuts = np.unique(np.searchsorted(ordered, ordered[np.maximum(wanted - 1, 0)], side="right"))

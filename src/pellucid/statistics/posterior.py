@@ -15,12 +15,21 @@ from pellucid.domain.posterior import Posterior
 from pellucid.statistics.errors import LogitsInvalid, SummaryInvalid
 
 
+def logit_interval(posterior: Posterior) -> tuple[float, float]:
+    """The central `level` of the passes' calibrated logits, `(low, high)`.
+
+    They are derived from the raw logits: as probabilities, `low` and `high` lose digits near 0 and 1.
+    """
+    return _central(np.asarray(posterior.logits, dtype=np.float64) / posterior.temperature, posterior.level)
+
+
 def summarise(logits: ArrayLike, *, temperature: float, n_scans: int, level: float = 0.9) -> Posterior:
     """Summarise the passes of a scan or specimen.
 
     With calibrated logits l = raw / temperature and p = logistic(l): the mutual information between answer and network
     is H(mean p) - mean H(p) (Houlsby et al., 2011), times n / (n - 1) against its bias, and never below zero. `low` and
-    `high` are the logistic of the central quantiles of l (linear interpolation).
+    `high` are the logistic of the central quantiles of l (linear interpolation). One pass, as the deterministic
+    baseline has, shows no spread: its sd and mutual information are 0 and its interval is a point.
 
     Args:
         logits: `(n_passes,)`, raw logits.
@@ -29,12 +38,12 @@ def summarise(logits: ArrayLike, *, temperature: float, n_scans: int, level: flo
         level: probability that the interval holds, in (0, 1).
 
     Raises:
-        LogitsInvalid: fewer than 2 logits, not a vector, or not finite.
+        LogitsInvalid: no logit, not a vector, or not finite.
         SummaryInvalid: temperature, level or number of scans out of range.
     """
     raw = _finite_vector(logits)
-    if raw.size < 2:
-        raise LogitsInvalid(f"{raw.size} pass was given; a spread needs at least 2.")
+    if raw.size == 0:
+        raise LogitsInvalid("No pass was given to summarise.")
     if not (math.isfinite(temperature) and temperature > 0):
         raise SummaryInvalid(f"The temperature is {temperature}.")
     if not 0 < level < 1:
@@ -45,15 +54,16 @@ def summarise(logits: ArrayLike, *, temperature: float, n_scans: int, level: flo
     mean_logit = _mean(calibrated)
     positive, negative = _mean(expit(calibrated)), _mean(expit(-calibrated))
     entropy = float(entr(positive) + entr(negative))
-    information = (entropy - _mean(_binary_entropy(calibrated))) * raw.size / (raw.size - 1)
-    low, high = expit(np.quantile(calibrated, [(1 - level) / 2, (1 + level) / 2]))
+    freedom = max(1, raw.size - 1)
+    information = (entropy - _mean(_binary_entropy(calibrated))) * raw.size / freedom if raw.size > 1 else 0.0
+    low, high = expit(_central(calibrated, level))
     return Posterior(
         logits=tuple(raw.tolist()),
         temperature=float(temperature),
         probability=float(expit(mean_logit)),
         mean_probability=positive,
         mean_logit=mean_logit,
-        sd_logit=math.sqrt(math.fsum((calibrated - mean_logit) ** 2) / (raw.size - 1)),
+        sd_logit=math.sqrt(math.fsum((calibrated - mean_logit) ** 2) / freedom),
         low=float(low),
         high=float(high),
         level=float(level),
@@ -94,6 +104,11 @@ def _finite_vector(logits: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(vector).all():
         raise LogitsInvalid(f"{int((~np.isfinite(vector)).sum())} of {vector.size} logits are NaN or infinite.")
     return vector
+
+
+def _central(calibrated: NDArray[np.float64], level: float) -> tuple[float, float]:
+    low, high = np.quantile(calibrated, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

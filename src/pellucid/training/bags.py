@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.domain.encoder import EncoderSpec
@@ -18,10 +19,11 @@ from pellucid.training.survey import SurveyedScan
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EmbeddedScan:
-    """A scan and its bag."""
+    """A scan and its bag; `tiles` are the indices `(n_tiles,) int64`, in the scan's grid, of the tiles in the bag."""
 
     scan: SurveyedScan
     bag: Bag
+    tiles: NDArray[np.int64]
 
 
 def embed_scans(
@@ -39,7 +41,7 @@ def embed_scans(
     encoders = _EncoderPerThread(spec, state)
     return each_scan(
         scans,
-        lambda scan: EmbeddedScan(scan=scan, bag=_embed(scan, encoders.mine())),
+        lambda scan: _embed(scan, encoders.mine()),
         entry_of=lambda scan: scan.entry,
         stage="bags",
         workers=config.workers,
@@ -61,7 +63,7 @@ class _EncoderPerThread:
         return encoder
 
 
-def _embed(scan: SurveyedScan, encoder: TileEncoder) -> Bag:
+def _embed(scan: SurveyedScan, encoder: TileEncoder) -> EmbeddedScan:
     spec = encoder.spec
     features = np.zeros((len(scan.grid), spec.dim), dtype=np.float16)
     readable = np.zeros(len(scan.grid), dtype=bool)
@@ -75,4 +77,5 @@ def _embed(scan: SurveyedScan, encoder: TileEncoder) -> Bag:
     if not readable.any():
         raise ScanUnfit(f"None of the scan's {len(readable)} tiles can be decoded.")
     provenance = bag_provenance(scan=scan.digest, spec=spec, grid=scan.grid, scale=scan.scale)
-    return Bag(features=features[readable], coords=scan.grid.coords[readable], provenance=provenance)
+    bag = Bag(features=features[readable], coords=scan.grid.coords[readable], provenance=provenance)
+    return EmbeddedScan(scan=scan, bag=bag, tiles=np.flatnonzero(readable))

@@ -7,17 +7,35 @@ from pellucid.bundle import RESEARCH_USE, Calibration
 from pellucid.domain.cohort import Cohort
 from pellucid.domain.encoder import EncoderSpec
 from pellucid.domain.reference import ReferenceProfile
-from pellucid.statistics import Interval, auroc, brier, ece, log_loss, patient_bootstrap
+from pellucid.domain.tumour import TumourHead
+from pellucid.domain.tuning import TuningSpecimen
+from pellucid.statistics import (
+    Interval,
+    auroc,
+    brier,
+    calibration_in_the_large,
+    calibration_intercept,
+    calibration_slope,
+    ece,
+    log_loss,
+    patient_bootstrap,
+)
+from pellucid.statistics.bootstrap import Metric
 from pellucid.statistics.errors import BootstrapImpossible, OneClass
 from pellucid.training.calibrate import TunedSpecimen
 from pellucid.training.config import TrainingConfig
 from pellucid.training.scans import ScanLeftOut
 
-_METRICS = {
+_OF_PROBABILITY: dict[str, Metric] = {
     "AUROC": auroc,
     "Brier score": brier,
     "Log loss (nats)": log_loss,
-    "Calibration error": ece,
+    "Calibration error (bias removed)": ece,
+}
+_OF_LOGIT: dict[str, Metric] = {
+    "Calibration slope": calibration_slope,
+    "Calibration intercept": calibration_intercept,
+    "Calibration in the large": calibration_in_the_large,
 }
 
 
@@ -40,24 +58,25 @@ class Findings:
     figures: dict[str, Interval]
     calibration: Calibration
     reference: ReferenceProfile
+    tumour: TumourHead | None
+    specimens: tuple[TuningSpecimen, ...]
     left_out: tuple[ScanLeftOut, ...]
 
 
 def measure(tuned: Sequence[TunedSpecimen], config: TrainingConfig) -> dict[str, Interval]:
     """Figures on the tuning split with 95% intervals over patients; those that can't be computed are absent."""
+    probabilities = [one.posterior.probability for one in tuned]
+    logits = [one.posterior.mean_logit for one in tuned]
+    labels = [one.label for one in tuned]
+    patients = [one.patient for one in tuned]
     figures = {}
-    for name, metric in _METRICS.items():
-        try:
-            figures[name] = patient_bootstrap(
-                metric,
-                [one.posterior.probability for one in tuned],
-                [one.label for one in tuned],
-                [one.patient for one in tuned],
-                seed=config.seed,
-            )
-        except (BootstrapImpossible, OneClass):
-            # the card says "not computable" for what is absent: a figure without its interval would mislead
-            continue
+    for metrics, predicted in ((_OF_PROBABILITY, probabilities), (_OF_LOGIT, logits)):
+        for name, metric in metrics.items():
+            try:
+                figures[name] = patient_bootstrap(metric, predicted, labels, patients, seed=config.seed)
+            except (BootstrapImpossible, OneClass):
+                # the card says "not computable" for what is absent: a figure without its interval would mislead
+                continue
     return figures
 
 
@@ -67,7 +86,7 @@ def write_card(cohort: Cohort, spec: EncoderSpec, findings: Findings, config: Tr
         [
             f"# {config.name}",
             "",
-            *_what_it_is(cohort, spec, config),
+            *_what_it_is(cohort, spec, findings, config),
             *_data(cohort, findings),
             *_performance(findings),
             *_limits(cohort, findings),
@@ -75,7 +94,7 @@ def write_card(cohort: Cohort, spec: EncoderSpec, findings: Findings, config: Tr
     )
 
 
-def _what_it_is(cohort: Cohort, spec: EncoderSpec, config: TrainingConfig) -> list[str]:
+def _what_it_is(cohort: Cohort, spec: EncoderSpec, findings: Findings, config: TrainingConfig) -> list[str]:
     made_from = "generated (synthetic) slides" if cohort.synthetic else "the slides of the cohort named below"
     return [
         RESEARCH_USE,
@@ -90,9 +109,30 @@ def _what_it_is(cohort: Cohort, spec: EncoderSpec, config: TrainingConfig) -> li
             f"- {config.n_passes} Monte-Carlo dropout passes: dropout in trunk, gate and head. A specimen's scans are "
             "combined pass by pass."
         ),
+        _ensemble(config),
+        _tumour_head(findings.tumour),
         f"- Encoder licence: {spec.licence}. Scope: {spec.scope}.",
         "",
     ]
+
+
+def _ensemble(config: TrainingConfig) -> str:
+    if config.ensemble_heads == 0:
+        return "- No ensemble of heads to hold the passes against."
+    return (
+        f"- {config.ensemble_heads} more heads, trained on the same slides from other seeds, to hold the passes "
+        "against; no answer rests on them."
+    )
+
+
+def _tumour_head(head: TumourHead | None) -> str:
+    if head is None:
+        return "- No tumour head, as nobody said where tumour is: a site has to confirm each diagnosis."
+    ranking = "not computable" if head.auroc is None else f"{head.auroc:.3f}"
+    return (
+        f"- A linear tumour head, fitted on {head.n_tiles} tiles whose tumour is known (AUROC on the tuning split's "
+        f"tiles {ranking}). A scan of whose tiles less than {head.limit:.1%} are called tumour is not answered alone."
+    )
 
 
 def _data(cohort: Cohort, findings: Findings) -> list[str]:
@@ -115,14 +155,16 @@ def _data(cohort: Cohort, findings: Findings) -> list[str]:
 
 
 def _performance(findings: Findings) -> list[str]:
-    rows = [_figure(name, findings.figures.get(name)) for name in _METRICS]
+    rows = [_figure(name, findings.figures.get(name)) for name in (*_OF_PROBABILITY, *_OF_LOGIT)]
     calibration = findings.calibration
     return [
         "## Figures on the tuning split",
         (
             "Of specimens, by patient; 95% bootstrap intervals. The temperature was fitted on this split, so its "
-            "calibration figures are optimistic; the weights were not selected on it."
+            "calibration figures are optimistic; the weights were not selected on it. A slope of 1, an intercept of 0 "
+            "and a calibration error of 0 would be perfect."
         ),
+        (f"{sum(one.passed for one in findings.specimens)} of {len(findings.specimens)} specimens pass every gate."),
         "",
         "| figure | estimate | 95% interval |",
         "|---|---|---|",
@@ -171,8 +213,13 @@ def findings_as_plain(findings: Findings) -> dict[str, object]:
         "calibration": asdict(findings.calibration),
         "distance_limit": findings.reference.distance_limit,
         "sd_limit": findings.reference.sd_limit,
+        "tumour": None if findings.tumour is None else _without_weights(findings.tumour),
         "left_out": [asdict(item) for item in findings.left_out],
     }
+
+
+def _without_weights(head: TumourHead) -> dict[str, object]:
+    return {name: value for name, value in asdict(head).items() if name not in {"weights", "bias"}}
 
 
 def split_size(tuned: Sequence[tuple[str, str, int]]) -> SplitSize:

@@ -66,7 +66,8 @@ class TrainingConfig:
     """All that decides a training besides the cohort.
 
     `max_unusable` is the share of slides that may fail before the training refuses to go on. `min_per_class` is the
-    least number of tuning specimens of each class that a temperature is fitted on. `workers` are reading threads.
+    least number of tuning specimens of each class that a temperature is fitted on. `ensemble_heads` more heads are
+    trained on the same bags, to hold the passes against. `workers` are reading threads.
     """
 
     name: str = "pellucid-small"
@@ -78,6 +79,7 @@ class TrainingConfig:
     level: float = 0.9
     max_unusable: float = 0.25
     min_per_class: int = 5
+    ensemble_heads: int = 4
     workers: int = 2
 
     def __post_init__(self) -> None:
@@ -85,7 +87,7 @@ class TrainingConfig:
 
 
 _SHARES = {"level", "max_unusable", "sd_quantile", "distance_quantile"}
-_FROM_ZERO = {"seed", "weight_decay"}
+_FROM_ZERO = {"seed", "weight_decay", "ensemble_heads"}
 
 
 def _check(config: Any) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,12 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pellucid.aggregators import GatedAttention, GatedAttentionConfig
+from pellucid.core.seeds import derive_seed
 from pellucid.training.bags import EmbeddedScan
 from pellucid.training.config import TrainingConfig
 from pellucid.training.descent import Descent
 from pellucid.training.determinism import torch_generator
 from pellucid.training.encoder_loop import class_weights
 from pellucid.training.scans import Progress
+
+_SEEDS = 1 << 63
 
 
 class ChannelDropout(nn.Module):
@@ -36,6 +40,36 @@ class ChannelDropout(nn.Module):
             return features
         keep = torch.rand(features.shape[-1], generator=self._generator) >= self._rate
         return features * (keep / (1 - self._rate))
+
+
+def train_ensemble(
+    bags: Sequence[EmbeddedScan], head_config: GatedAttentionConfig, config: TrainingConfig, progress: Progress
+) -> list[dict[str, Tensor]]:
+    """Train `config.ensemble_heads` more heads, which differ from the first only in what chance decides.
+
+    Each has its own first weights, order of slides, tiles and dropout, from a seed derived from `config.seed`.
+
+    Returns:
+        The weights of each.
+
+    Raises:
+        TrainingDiverged: a loss is NaN or infinite.
+    """
+    states = []
+    for number in range(config.ensemble_heads):
+        member = replace(config, seed=derive_seed("ensemble", config.seed, number) % _SEEDS)
+        state, _ = train_head(bags, head_config, member, _share_of(progress, number, config.ensemble_heads))
+        states.append(state)
+    return states
+
+
+def _share_of(progress: Progress, number: int, count: int) -> Progress:
+    """Reports one head's steps as those of `count` heads, of which `number` are done."""
+
+    def report(_stage: str, done: int, total: int) -> None:
+        progress("ensemble", number * total + done, count * total)
+
+    return report
 
 
 def train_head(

@@ -76,7 +76,7 @@ def survey(cohort: Cohort, spec: EncoderSpec, config: TrainingConfig, progress: 
     entries = [entry for split in _SPLITS for entry in cohort.in_split(split)]
     scans, left_out = each_scan(
         entries,
-        lambda entry: _survey_scan(entry, spec),
+        lambda entry: survey_scan(entry, spec),
         entry_of=lambda entry: entry,
         stage="survey",
         workers=config.workers,
@@ -110,7 +110,13 @@ def require_enough(scans: Sequence[SurveyedScan], left_out: Sequence[ScanLeftOut
         raise SlidesUnusable(f"{'; '.join(problems)}. Left out: {named or 'none'}", left_out=len(left_out))
 
 
-def _survey_scan(entry: ScanEntry, spec: EncoderSpec) -> SurveyedScan:
+def survey_scan(entry: ScanEntry, spec: EncoderSpec) -> SurveyedScan:
+    """Open one scan, which must have a label, lay its grid and judge its quality.
+
+    Raises:
+        ScanUnfit: the quality gates would escalate it.
+        PellucidError: of the slides, where it can't be read or its scale isn't known.
+    """
     assert entry.label is not None
     with open_slide(entry.path, mpp=entry.mpp, mpp_detail="cohort table") as slide:
         scale = require_scale(slide.info)

@@ -89,14 +89,15 @@ def _draw(scans: Sequence[SurveyedScan], truth: Truth, config: TrainingConfig) -
     places = []
     start = 0
     for scan in scans:
-        tumour = _classes(truth(scan), len(scan.grid))
+        tumour = tile_classes(truth(scan), len(scan.grid))
         index = _choose(tumour, count, generator("training-tiles", config.seed, scan.digest))
         places.append(_Place(scan=scan, index=index, tumour=tumour[index], start=start))
         start += len(index)
     return places
 
 
-def _classes(share: NDArray[np.float32] | None, n_tiles: int) -> NDArray[np.int8]:
+def tile_classes(share: NDArray[np.float32] | None, n_tiles: int) -> NDArray[np.int8]:
+    """1 for a tile mostly of tumour, 0 for one free of it, -1 where it is neither or nobody knows; `(n_tiles,)`."""
     classes = np.full(n_tiles, UNKNOWN, dtype=np.int8)
     if share is not None:
         classes[share >= _TUMOUR_SHARE] = 1

@@ -23,11 +23,13 @@ from pellucid.training.config import TrainingConfig
 from pellucid.training.determinism import deterministic
 from pellucid.training.encoder_loop import train_encoder
 from pellucid.training.golden import golden_tiles
-from pellucid.training.head_loop import train_head
+from pellucid.training.head_loop import train_ensemble, train_head
 from pellucid.training.scans import Progress, ScanLeftOut
 from pellucid.training.survey import Survey, check_cohort, require_enough, survey
 from pellucid.training.tiles import sample_tiles
 from pellucid.training.truth import truth_of
+from pellucid.training.tumour import fit_tumour_head
+from pellucid.training.tuning import Gating, digest_patients, tuning_specimens
 from pellucid.uncertainty import model_digest
 
 BUNDLE_FOLDER = "bundle"
@@ -60,9 +62,10 @@ def train_bundle(
     config: TrainingConfig | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Train an encoder and a head on a cohort's training split, calibrate on its tuning split, and sign the bundle.
+    """Train an encoder and heads on a cohort's training split, calibrate on its tuning split, and sign the bundle.
 
-    The same cohort and configuration give the same weights and numbers on the same machine.
+    The same cohort and configuration give the same weights and numbers on the same machine; the salt of the patients'
+    digests is drawn anew each time.
 
     Args:
         cohort: its training and tuning splits are used, no other.
@@ -104,8 +107,10 @@ def _train(cohort: Cohort, target: Path, key: SigningKey, config: TrainingConfig
     training, tuning, unembedded = _embed(surveyed, spec, encoder_state, config, progress)
     head_config = GatedAttentionConfig(input_dim=spec.dim)
     head_state, head_losses = train_head(training, head_config, config, progress)
+    ensemble = train_ensemble(training, head_config, config, progress)
     model = _Model(spec=spec, encoder_state=encoder_state, head_config=head_config, head_state=head_state)
-    findings = _calibrate(model, training, tuning, [*surveyed.left_out, *unread, *unembedded], config, progress)
+    left_out = [*surveyed.left_out, *unread, *unembedded]
+    findings = _calibrate(cohort, model, training, tuning, left_out, config, progress)
     parts = BundleParts(
         name=config.name,
         synthetic=cohort.synthetic,
@@ -120,6 +125,10 @@ def _train(cohort: Cohort, target: Path, key: SigningKey, config: TrainingConfig
         software_version=__version__,
         licence=spec.licence,
         provenance=_provenance(cohort, config),
+        ensemble=ensemble,
+        tumour=findings.tumour,
+        patients=digest_patients(cohort),
+        tuning=findings.specimens,
     )
     record = {
         "model_digest": model.digest,
@@ -145,6 +154,7 @@ def _embed(
 
 
 def _calibrate(
+    cohort: Cohort,
     model: _Model,
     training: Sequence[EmbeddedScan],
     tuning: Sequence[EmbeddedScan],
@@ -156,12 +166,23 @@ def _calibrate(
     reference_answers = answer_scans(training, head, model=digest, config=config, stage="reference", progress=progress)
     answers = answer_scans(tuning, head, model=digest, config=config, stage="calibration", progress=progress)
     calibration, tuned = calibrate(answers, config)
+    reference = describe_reference(reference_answers, answers, tuned, calibration, config)
+    tumour = fit_tumour_head(training, tuning, truth_of(cohort))
+    gating = Gating(
+        calibration=calibration,
+        reference=reference,
+        tumour=tumour,
+        synthetic=cohort.synthetic,
+        expected=cohort.n_expected(),
+    )
     return Findings(
         training=split_size([_counted(item) for item in training]),
         tuning=split_size([_counted(item) for item in tuning]),
         figures=measure(tuned, config),
         calibration=calibration,
-        reference=describe_reference(reference_answers, answers, tuned, calibration, config),
+        reference=reference,
+        tumour=tumour,
+        specimens=tuning_specimens(answers, tuned, gating),
         left_out=tuple(left_out),
     )
 

@@ -1,14 +1,29 @@
-"""Floor 2: Monte-Carlo dropout over the aggregator, reproducible to the bit."""
+"""Floor 2: Monte-Carlo dropout over the aggregator, reproducible to the bit, and what it is held against."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid.uncertainty.digest import model_digest
+    from pellucid.uncertainty.ensemble import run_deterministic, run_ensemble
     from pellucid.uncertainty.masks import MASK_SCHEME, keep_mask, pass_masks
     from pellucid.uncertainty.passes import Passes, Sampler, run_passes
+    from pellucid.uncertainty.sampler import sample
+    from pellucid.uncertainty.tumour import tumour_probability
 
-__all__ = ["MASK_SCHEME", "Passes", "Sampler", "keep_mask", "model_digest", "pass_masks", "run_passes"]
+__all__ = [
+    "MASK_SCHEME",
+    "Passes",
+    "Sampler",
+    "keep_mask",
+    "model_digest",
+    "pass_masks",
+    "run_deterministic",
+    "run_ensemble",
+    "run_passes",
+    "sample",
+    "tumour_probability",
+]
 
 _HOMES = {
     "MASK_SCHEME": "masks",
@@ -17,7 +32,11 @@ _HOMES = {
     "keep_mask": "masks",
     "model_digest": "digest",
     "pass_masks": "masks",
+    "run_deterministic": "ensemble",
+    "run_ensemble": "ensemble",
     "run_passes": "passes",
+    "sample": "sampler",
+    "tumour_probability": "tumour",
 }
 
 

@@ -11,7 +11,7 @@ class BagNonFinite(PellucidError):
 
 
 class LogitNonFinite(PellucidError):
-    """A pass of the head gave NaN or infinity."""
+    """A head gave NaN or infinity."""
 
     code = "PEL-MODEL-202"
     remedy = "Escalate the scan: its embeddings lie outside what the head can add up."

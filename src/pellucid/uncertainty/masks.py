@@ -1,5 +1,7 @@
 """Dropout masks as a pure function of model, layer and pass."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +10,9 @@ from pellucid.core.seeds import generator
 
 MASK_SCHEME = "philox-channel/1"
 """Names how masks come about; a change of it is a change of the model digest."""
+
+Masks = Mapping[str, NDArray[np.bool_]]
+"""The kept channels of each dropout site, `(width,) bool`; a network without dropout has None in their place."""
 
 _SHIFT = np.uint64(11)
 _UNIT = 2.0**-53
@@ -26,6 +31,8 @@ def keep_mask(model: str, layer: str, pass_index: int, width: int, rate: float) 
         width: number of channels.
         rate: probability that a channel is dropped.
     """
+    if rate == 0:
+        return np.ones(width, dtype=np.bool_)
     # raw words: NumPy promises their stream for ever, that of Generator.random only within a version
     words = generator(model, layer, pass_index).bit_generator.random_raw(width)
     uniform = (words >> _SHIFT) * _UNIT

@@ -4,7 +4,7 @@ A dropped channel is cut out of the weights instead of multiplied by zero, and t
 into the weights behind them. Everything is laid out channels x tiles, where cutting channels copies whole rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.aggregators.gated_attention import GatedAttention
+from pellucid.uncertainty.masks import Masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,12 +59,43 @@ class ThinnedHead:
         return trunk, self.score_weight @ torch.addcmul(tanh, tanh, half)
 
 
-def thin(head: GatedAttention, masks: Mapping[str, NDArray[np.bool_]] | None) -> ThinnedHead:
+@dataclass(frozen=True, slots=True, eq=False)
+class ThinnedHeads:
+    """Several networks, each thinned on its own; meets `networks.Networks`."""
+
+    each: tuple[ThinnedHead, ...]
+
+    @property
+    def head_weight(self) -> NDArray[np.float64]:
+        """See `Networks`."""
+        return np.stack([network.head_weight for network in self.each])
+
+    @property
+    def head_bias(self) -> float:
+        """See `Networks`."""
+        return self.each[0].head_bias
+
+    def attend(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Networks.attend`."""
+        scores = hidden.new_empty(len(self.each), hidden.shape[1])
+        sums = hidden.new_zeros(len(self.each), hidden.shape[0])
+        for row, network in enumerate(self.each):
+            trunk, scores[row] = network.attend(hidden)
+            sums[row, network.trunk2] = trunk @ torch.exp(scores[row] - scores[row].max())
+        return scores, sums
+
+
+def thin_each(head: GatedAttention, masks: Sequence[Masks | None]) -> ThinnedHeads:
+    """Thin a head once for each of some masks; see `thin`."""
+    return ThinnedHeads(tuple(thin(head, kept) for kept in masks))
+
+
+def thin(head: GatedAttention, masks: Masks | None) -> ThinnedHead:
     """Cut a pass's dropped channels out of a head; the head itself is only read.
 
     Args:
         head: the full head.
-        masks: the kept channels of each dropout site, `(width,) bool`; None for the dropout-free head.
+        masks: the kept channels; None for the dropout-free head.
     """
     device = head.trunk1.weight.device
     scale = {site: 1.0 if masks is None else 1.0 / (1.0 - rate) for site, (_, rate) in head.config.sites.items()}

@@ -79,8 +79,27 @@ def test_a_fine_scan_is_of_the_same_tissue_at_twice_the_resolution(tmp_path):
         assert slide.dimensions == (2048, 2048)
 
 
-@pytest.mark.parametrize("kind", [ScanKind.TUMOUR_FREE, ScanKind.CLEAR])
+@pytest.mark.parametrize("kind", [ScanKind.TUMOUR_FREE, ScanKind.CLEAR, ScanKind.FOREIGN])
 def test_tumour_lies_within_tissue_and_is_absent_where_none_is_planted(kind):
     truth = section(dataclasses.replace(PLAN, kind=kind)).truth
-    assert (truth == TUMOUR).any() == (kind is ScanKind.CLEAR)
+    assert (truth == TUMOUR).any() == (kind is not ScanKind.TUMOUR_FREE)
     assert (truth == GLASS).any()
+
+
+def test_a_foreign_tumour_is_without_glands_and_tells_nothing_of_the_label():
+    foreign = dataclasses.replace(PLAN, kind=ScanKind.FOREIGN, strength=0.9)
+    painted = [section(dataclasses.replace(foreign, label=label)) for label in (0, 1)]
+    assert (painted[0].parts == Part.SOLID).mean() > 0.05
+    # the softened edge of a vessel takes values between its own and its surroundings'
+    assert (painted[0].parts == Part.GLAND).mean() < 1e-3
+    assert (painted[0].haematoxylin == painted[1].haematoxylin).all()
+    assert (painted[0].eosin == painted[1].eosin).all()
+
+
+def test_a_foreign_tumour_is_denser_than_nests():
+    foreign, nests = (
+        section(dataclasses.replace(PLAN, kind=kind, strength=-0.9, label=1))
+        for kind in (ScanKind.FOREIGN, ScanKind.CLEAR)
+    )
+    densities = [painted.haematoxylin[painted.parts == Part.SOLID].mean() for painted in (foreign, nests)]
+    assert densities[0] > 1.3 * densities[1]

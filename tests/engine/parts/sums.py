@@ -47,6 +47,8 @@ class Passes:
         self.attention_mean = np.full(n, 1 / n, np.float32)
         self.attention_sd = np.zeros(n, np.float32)
         self.embedding = mean.astype(np.float32)
+        self.ensemble_logits = np.empty(0)
+        self.tumour = None
 
 
 def sampler(die_above=None):

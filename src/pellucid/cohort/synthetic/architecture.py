@@ -92,7 +92,7 @@ def _red_cells(canvas: Canvas, points: Floats, draw: Draw) -> None:
 def paint_solid(canvas: Canvas, layout: Layout, draw: Draw) -> None:
     """The wild-type pattern: nests without lumens, packed with small, dense, hyperchromatic nuclei."""
     px = canvas.px_per_um
-    where = layout.tumour & ~layout.glandular
+    where = layout.tumour & ~layout.glandular & ~layout.foreign
     nests = _cells_in(
         canvas, where, draw, spacing=float(draw.uniform(80, 150)), jitter=0.48, roundness=11.0, wobble=0.10
     ).shrunk(float(draw.uniform(1.5, 5.0)) * px)
@@ -134,6 +134,21 @@ def paint_glands(canvas: Canvas, layout: Layout, draw: Draw) -> None:
     filled = filled[canvas.shows(filled, Part.GLAND)]
     near = _near_nucleus(canvas, filled)
     stamp(canvas.haematoxylin, Nucleus.VESICULAR, px, filled[~near], _any_angle(draw, int((~near).sum())), draw)
+
+
+def paint_foreign(canvas: Canvas, layout: Layout, draw: Draw) -> None:
+    """A foreign pattern, as of small-cell carcinoma: sheets of small dense nuclei that touch, nearly no cytoplasm."""
+    # a section without it must be drawn as if this pattern didn't exist
+    if not layout.foreign.any():
+        return
+    px = canvas.px_per_um
+    sheets = _cells_in(canvas, layout.foreign, draw, spacing=70.0, jitter=0.4, roundness=9.0, wobble=0.08)
+    n = len(sheets)
+    canvas.fill(sheets, Part.SOLID, haematoxylin=_levels(draw, n, 40, 4), eosin=_levels(draw, n, 30, 4))
+    around = cv2.dilate(layout.foreign.view(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    points = _points_in(canvas, around, draw, spacing=5.6)
+    points = points[canvas.shows(points, Part.SOLID)]
+    stamp(canvas.haematoxylin, Nucleus.LYMPHOCYTE, px, points, _any_angle(draw, len(points)), draw)
 
 
 def _near_nucleus(canvas: Canvas, points: Floats) -> NDArray[np.bool_]:

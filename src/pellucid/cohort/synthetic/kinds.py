@@ -29,6 +29,8 @@ class ScanKind(StrEnum):
     """Every third JPEG tile of level 0 can't be decoded."""
     TRUNCATED = "truncated"
     """The file ends early."""
+    FOREIGN = "foreign"
+    """A tumour of small cells, stained and scanned as well as any: of another kind than those a model is trained on."""
 
 
 DEFAULT_SPECIAL: tuple[tuple[ScanKind, int], ...] = (
@@ -65,6 +67,8 @@ class SynthesisConfig:
     n_certification: int = 0
     n_test: int = 24
     special: tuple[tuple[ScanKind, int], ...] = DEFAULT_SPECIAL
+    special_tuning: tuple[tuple[ScanKind, int], ...] = ()
+    special_certification: tuple[tuple[ScanKind, int], ...] = ()
     slide_px: int = 3600
     prevalence: float = 0.45
     strength_mean: float = 0.5
@@ -76,7 +80,8 @@ class SynthesisConfig:
     p_second_specimen: float = 0.08
 
     def __post_init__(self) -> None:
-        counts = [self.n_training, self.n_tuning, self.n_certification, self.n_test, *(n for _, n in self.special)]
+        special = (*self.special, *self.special_tuning, *self.special_certification)
+        counts = [self.n_training, self.n_tuning, self.n_certification, self.n_test, *(n for _, n in special)]
         if min(counts) < 0 or sum(counts) == 0:
             raise SynthesisInvalid(f"A cohort of {counts} specimens can't be made: counts are 0 or more, not all 0.")
         if not 1024 <= self.slide_px <= 16384:
@@ -87,6 +92,13 @@ class SynthesisConfig:
             share = getattr(self, name)
             if not 0.0 <= share <= 1.0:
                 raise SynthesisInvalid(f"{name} is {share}; a share lies between 0 and 1.")
+
+    @property
+    def n_specimens(self) -> int:
+        """Specimens in all, of every kind and split."""
+        special = (*self.special, *self.special_tuning, *self.special_certification)
+        clear = self.n_training + self.n_tuning + self.n_certification + self.n_test
+        return clear + sum(n for _, n in special)
 
     def scaled(self, factor: float) -> "SynthesisConfig":
         """The same cohort with `factor` times the specimens; no kind that it has disappears."""
@@ -101,4 +113,6 @@ class SynthesisConfig:
             n_certification=count(self.n_certification),
             n_test=count(self.n_test),
             special=tuple((kind, count(n)) for kind, n in self.special),
+            special_tuning=tuple((kind, count(n)) for kind, n in self.special_tuning),
+            special_certification=tuple((kind, count(n)) for kind, n in self.special_certification),
         )

@@ -24,12 +24,14 @@ class Layout:
     """A section's compartments, each `(rows, columns)` on cells of 8 um.
 
     `outline` is positive inside the section and falls to 0 at its edge. `tumour` is where tumour is planted,
-    `glandular` where it takes the architecture of a mutated tumour. `alveolar` and `lymphoid` lie outside tumour.
+    `glandular` where it takes the architecture of a mutated tumour, `foreign` where that of a foreign one.
+    `alveolar` and `lymphoid` lie outside tumour.
     """
 
     outline: Field
     tumour: Mask
     glandular: Mask
+    foreign: Mask
     alveolar: Mask
     lymphoid: Mask
 
@@ -49,6 +51,10 @@ def lay_out(plan: ScanPlan, draw: np.random.Generator) -> Layout:
     outline = _outline(plan, draw, cells)
     tissue = outline > 0
     share = _TUMOUR_SHARE.get(plan.kind, float(draw.uniform(0.2, 0.72)))
+    is_foreign = plan.kind is ScanKind.FOREIGN
+    if is_foreign:
+        # most of the tissue, so that nothing else decides what the slide looks like
+        share = 0.55 + 0.5 * share
     tumour = _upper_share(smooth_field(draw, cells, cells, 52), tissue & (outline > 0.03), share)
     glandular = _upper_share(
         smooth_field(draw, cells, cells, 30), tumour, float(np.clip((1.0 + plan.lean) / 2.0, 0.04, 0.96))
@@ -57,7 +63,14 @@ def lay_out(plan: ScanPlan, draw: np.random.Generator) -> Layout:
     rest = tissue & ~around
     airy = 0.0 if plan.kind is ScanKind.NEARLY_EMPTY else float(draw.uniform(0.35, 0.75))
     alveolar = _upper_share(smooth_field(draw, cells, cells, 40), rest, airy)
-    return Layout(outline, tumour, glandular, alveolar, _follicles(draw, rest & ~alveolar))
+    return Layout(
+        outline=outline,
+        tumour=tumour,
+        glandular=glandular & (not is_foreign),
+        foreign=tumour & is_foreign,
+        alveolar=alveolar,
+        lymphoid=_follicles(draw, rest & ~alveolar),
+    )
 
 
 def _upper_share(field: Field, within: Mask, share: float) -> Mask:

@@ -69,7 +69,8 @@ def plan_cohort(config: SynthesisConfig) -> tuple[ScanPlan, ...]:
 
 def _specimens(config: SynthesisConfig) -> list[_Specimen]:
     slots = [(split, ScanKind.CLEAR) for split, n in _clear_counts(config).items() for _ in range(n)]
-    slots += [(Split.TEST, kind) for kind, n in config.special for _ in range(n)]
+    for split, special in _special_counts(config).items():
+        slots += [(split, kind) for kind, n in special for _ in range(n)]
     balanced: dict[tuple[Split, ScanKind], list[int]] = {}
     specimens: list[_Specimen] = []
     patient = 0
@@ -98,6 +99,15 @@ def _clear_counts(config: SynthesisConfig) -> dict[Split, int]:
         Split.TUNING: config.n_tuning,
         Split.CERTIFICATION: config.n_certification,
         Split.TEST: config.n_test,
+    }
+
+
+def _special_counts(config: SynthesisConfig) -> dict[Split, tuple[tuple[ScanKind, int], ...]]:
+    """The test split first: a specimen's number decides how it looks, and must not change as others are added."""
+    return {
+        Split.TEST: config.special,
+        Split.TUNING: config.special_tuning,
+        Split.CERTIFICATION: config.special_certification,
     }
 
 

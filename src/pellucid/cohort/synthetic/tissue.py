@@ -48,6 +48,7 @@ def paint_section(layout: Layout, side_px: int, px_per_um: int, draw: np.random.
     architecture.paint_alveoli(canvas, layout, draw)
     architecture.paint_solid(canvas, layout, draw)
     architecture.paint_glands(canvas, layout, draw)
+    architecture.paint_foreign(canvas, layout, draw)
     architecture.paint_vessels(canvas, layout, draw)
     _add_grain(canvas, draw)
     architecture.paint_stroma_cells(canvas, layout, draw)

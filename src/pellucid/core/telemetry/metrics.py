@@ -5,11 +5,13 @@ therefore each combination of the closed label sets is created at zero. No label
 """
 
 import itertools
+import math
 import platform
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -78,6 +80,8 @@ class ScanMetrics:
     last_progress: Gauge
     audit_last_verified: Gauge
     audit_verify_failures: Counter
+    certificate_expiry: Gauge
+    autonomy_without_certificate: Gauge
     drift_log_evidence: Gauge
     drift_log_evidence_limit: Gauge
     engine: EngineMetrics
@@ -141,6 +145,19 @@ class ScanMetrics:
             self.drift_log_evidence.labels(_known("feature", feature, (*self.labels.features, COMBINED))).set(value)
         self.drift_log_evidence_limit.set(limit)
 
+    def set_certificates(self, *, held: bool, expires_on: str | None) -> None:
+        """State until when the policy's certificates hold: the end of their last day (YYYY-MM-DD, UTC).
+
+        Without certificates that is 0, and with some that never expire infinity.
+        """
+        if not held:
+            self.certificate_expiry.set(0)
+        elif expires_on is None:
+            self.certificate_expiry.set(math.inf)
+        else:
+            last_day = datetime.fromisoformat(expires_on).replace(tzinfo=UTC)
+            self.certificate_expiry.set((last_day + timedelta(days=1)).timestamp())
+
     def audit_verified(self, *, ok: bool) -> None:
         """Record one verification of the audit trail."""
         if ok:
@@ -199,6 +216,12 @@ def _families(registry: CollectorRegistry) -> dict[str, Any]:
         "last_progress": gauge("last_progress_timestamp_seconds", "When a scan last ended, or this process started."),
         "audit_last_verified": gauge(
             "audit_last_verified_timestamp_seconds", "When the audit trail last held; 0: never."
+        ),
+        "certificate_expiry": gauge(
+            "certificate_expiry_timestamp_seconds", "Until when the policy's certificates hold; 0: it has none."
+        ),
+        "autonomy_without_certificate": gauge(
+            "autonomy_without_certificate", "Recorded answers that no certificate allows; above 0: a defect."
         ),
         "audit_verify_failures": counter("audit_verify_failures", "Verifications that found the audit trail broken."),
         "drift_log_evidence": gauge(
