@@ -17,6 +17,7 @@ from pellucid.uncertainty import pass_masks, run_deterministic, run_passes
 from pellucid.uncertainty.networks import networks_of
 
 N_PASSES = TrainingConfig().n_passes
+N_SEEDS = 5
 _AGREE = 1e-4
 
 
@@ -64,6 +65,31 @@ class HeadPasses:
         return logits[0], logits[1:], pooled[0]
 
 
+def answers_of(task, report, kept):
+    """What each seed's heads say, `(tests, tunings)`; from `kept` where it holds them."""
+    path = kept / f"{task.name.replace(' ', '_')}.npz" if kept else None
+    if path and path.exists():
+        with np.load(path) as stored:
+            said = {name: stored[name] for name in stored.files}
+    else:
+        pairs = [answer(task, seed, report) for seed in range(N_SEEDS)]
+        said = {
+            f"{role}_{name}": np.stack([getattr(pair[nth], name) for pair in pairs])
+            for nth, role in enumerate(("test", "tuning"))
+            for name in ("passes", "plain", "distance")
+        }
+        if path:
+            kept.mkdir(parents=True, exist_ok=True)
+            np.savez(path, **said)
+    return tuple(
+        [
+            Said(**{name: said[f"{role}_{name}"][seed] for name in ("passes", "plain", "distance")})
+            for seed in range(N_SEEDS)
+        ]
+        for role in ("test", "tuning")
+    )
+
+
 def answer(task, seed, report):
     """Train one head a fold and let it answer: its test fold, and the fold that it is tuned on.
 
@@ -80,19 +106,16 @@ def answer(task, seed, report):
 
 
 def _answer_fold(task, seed, fold, test, tuning):
-    tuned_on = (fold + 1) % N_FOLDS
-    learnt = [nth for nth, of in enumerate(task.folds) if task.is_learnt[nth] and of not in (fold, tuned_on)]
-    bags = [as_training_scan(one, int(task.labels[nth])) for nth in learnt for one in task.slides[nth]]
+    bags = [as_training_scan(one, int(task.labels[nth])) for nth in task.learnt_by(fold) for one in task.slides[nth]]
     head_config = GatedAttentionConfig(input_dim=bags[0].bag.features.shape[1])
     with deterministic(1):
         state, _ = train_head(bags, head_config, TrainingConfig(seed=seed), _silent)
         head = load_head(head_config, state)
         whitening = fit_whitening(np.stack([run_deterministic(head, item.bag.features).embedding for item in bags]))
         passes = HeadPasses(head, digest_json([task.name, seed, fold]))
-        for role, wanted in ((test, fold), (tuning, tuned_on)):
-            for nth in np.flatnonzero(task.folds == wanted):
-                if role is test or task.is_learnt[nth]:
-                    _answer_case(role, nth, task.slides[nth], passes, whitening)
+        for role, rows in ((test, np.flatnonzero(task.folds == fold)), (tuning, task.tuned_on(fold))):
+            for nth in rows:
+                _answer_case(role, nth, task.slides[nth], passes, whitening)
 
 
 def _answer_case(role, nth, slides, passes, whitening):

@@ -15,6 +15,7 @@ from pellucid.training.survey import SurveyedScan
 
 N_FOLDS = 4
 LUAD, LUSC = "LUAD", "LUSC"
+SUBTYPE, EGFR = "LUAD or LUSC", "EGFR in LUAD"
 _EGFR = {"True": 1, "False": 0, "": None}
 
 
@@ -72,6 +73,56 @@ _CLASSES = (
     lambda one: one.subtype == LUSC,
     lambda one: one.subtype == LUAD and one.egfr == 1,
 )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A question: its cases, their slides, labels, folds, and which cases the models may learn from."""
+
+    name: str
+    cases: list
+    slides: list
+    labels: np.ndarray
+    folds: np.ndarray
+    is_learnt: np.ndarray
+
+    def tuned_on(self, fold):
+        """The cases that the model tested on a fold is tuned on: those of the next fold."""
+        return np.flatnonzero((self.folds == (fold + 1) % N_FOLDS) & self.is_learnt)
+
+    def learnt_by(self, fold):
+        """The cases that the model tested on a fold is trained on: those of the other folds."""
+        return np.flatnonzero(~np.isin(self.folds, (fold, (fold + 1) % N_FOLDS)) & self.is_learnt)
+
+
+def task_of(name, slides, folds, label, *, foreign=lambda _: False):
+    """Cases with a label, and foreign ones that are only tested, with a label of -1."""
+    by_case = {}
+    for one in slides:
+        if label(one) is not None or foreign(one):
+            by_case.setdefault(one.case, []).append(one)
+    labels = np.array([-1 if label(group[0]) is None else label(group[0]) for group in by_case.values()])
+    assert all(len({(one.subtype, one.egfr, one.institution) for one in group}) == 1 for group in by_case.values())
+    return Task(
+        name=name,
+        cases=list(by_case),
+        slides=list(by_case.values()),
+        labels=labels,
+        folds=np.array([folds[group[0].institution] for group in by_case.values()]),
+        is_learnt=labels >= 0,
+    )
+
+
+def tasks_of(slides, folds):
+    subtype = task_of(SUBTYPE, slides, folds, lambda one: {LUAD: 0, LUSC: 1}.get(one.subtype))
+    egfr = task_of(
+        EGFR,
+        slides,
+        folds,
+        lambda one: one.egfr if one.subtype == LUAD else None,
+        foreign=lambda one: one.subtype == LUSC,
+    )
+    return subtype, egfr
 
 
 def as_training_scan(one, label):

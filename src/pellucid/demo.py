@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pellucid.bundle import SigningKey
 from pellucid.cohort import ScanKind, SynthesisConfig, read_cohort, read_truth, synthesise
-from pellucid.cohort.synthetic.kinds import DEFAULT_SPECIAL
 from pellucid.core.errors import PellucidError
 from pellucid.core.files import write_text
 from pellucid.domain.cohort import Cohort, Split
@@ -34,34 +33,35 @@ class DemoFolderTaken(PellucidError):
     remedy = "Name a new folder with --out; only a former demo is replaced."
 
 
-Special = tuple[tuple[ScanKind, int], ...]
-"""How many specimens of each special kind."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoScale:
-    """How large the demonstration is; the special kinds come in like shares in certification and test."""
+    """How large the demonstration is.
+
+    The test split has `n_test` clear specimens and those of `SPECIAL`; the certification split `n_fold` times each of
+    both, so that what is certified and what comes later are drawn alike.
+    """
 
     n_training: int
     n_tuning: int
-    n_certification: int
     n_test: int
+    n_fold: int
     slide_px: int
-    special_certification: Special
-    special_test: Special
 
     def config(self, seed: int) -> SynthesisConfig:
-        """The cohort to generate."""
+        """The cohort to generate; its planted signal is clearer than that of the default cohort."""
         return SynthesisConfig(
             seed=seed,
             n_training=self.n_training,
             n_tuning=self.n_tuning,
-            n_certification=self.n_certification,
+            n_certification=self.n_fold * self.n_test,
             n_test=self.n_test,
-            special=self.special_test,
-            special_certification=self.special_certification,
+            special=SPECIAL,
+            special_tuning=((ScanKind.AMBIGUOUS, max(1, self.n_tuning // 11)),),
+            special_certification=tuple((kind, self.n_fold * count) for kind, count in SPECIAL),
             slide_px=self.slide_px,
             prevalence=PREVALENCE,
+            strength_mean=0.8,
+            strength_sd=0.35,
         )
 
     @property
@@ -70,28 +70,26 @@ class DemoScale:
         return self.config(0).n_specimens
 
 
-PREVALENCE = 0.45
+SPECIAL: tuple[tuple[ScanKind, int], ...] = (
+    (ScanKind.AMBIGUOUS, 4),
+    (ScanKind.BLURRED, 2),
+    (ScanKind.PENNED, 2),
+    (ScanKind.TUMOUR_FREE, 2),
+    (ScanKind.FOREIGN, 2),
+    (ScanKind.IMMUNOSTAINED, 1),
+    (ScanKind.NEARLY_EMPTY, 1),
+    (ScanKind.MIS_SCALED, 1),
+    (ScanKind.SCALE_MISSING, 1),
+    (ScanKind.CORRUPT_TILE, 1),
+    (ScanKind.CORRUPT_TILES, 1),
+    (ScanKind.TRUNCATED, 1),
+)
+PREVALENCE = 0.5
 TARGETS = CertificationTargets(npv=0.9, ppv=0.9, delta=0.1)
 """Far below what a laboratory would ask for: so few specimens show no more."""
 
-FULL = DemoScale(
-    n_training=64,
-    n_tuning=48,
-    n_certification=160,
-    n_test=24,
-    slide_px=2048,
-    special_certification=DEFAULT_SPECIAL,
-    special_test=DEFAULT_SPECIAL,
-)
-SMALL = DemoScale(
-    n_training=16,
-    n_tuning=12,
-    n_certification=20,
-    n_test=4,
-    slide_px=2048,
-    special_certification=(),
-    special_test=DEFAULT_SPECIAL,
-)
+FULL = DemoScale(n_training=64, n_tuning=44, n_test=40, n_fold=4, slide_px=2048)
+SMALL = DemoScale(n_training=16, n_tuning=12, n_test=4, n_fold=1, slide_px=2048)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

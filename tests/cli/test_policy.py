@@ -112,7 +112,7 @@ def test_every_kind_of_claim_and_what_is_missing_is_told(desk: Desk) -> None:
         "as long as at most 40% are mutated",
         "never: no threshold was certified",
         "not shown, with 95% confidence (0 wrong of 0 such answers)",
-        "Too few specimens are surely positive. Probably needed: 140 more specimens.",
+        "Too few specimens are surely positive.",
     ):
         assert sentence in told
 
@@ -123,7 +123,16 @@ def test_nothing_is_lost_or_torn_on_a_narrow_terminal(desk: Desk, columns: int) 
     told = desk.said("show", desk.policy, columns=columns)
     assert max(map(len, told.splitlines())) <= columns
     squeezed = "".join(told.split())
-    for piece in ("logit-1.5000", "GT450", "Aperio", "resection", "140", desk.key.key_id[:8], "2099-11-22", "92.34"):
+    for piece in (
+        "logit-1.5000",
+        "GT450",
+        "Aperio",
+        "resection",
+        "Toofewspecimens",
+        desk.key.key_id[:8],
+        "2099-11-22",
+        "92.34",
+    ):
         assert piece in squeezed
 
 

@@ -101,6 +101,16 @@ def test_both_sides_are_certified_where_the_model_beats_its_targets() -> None:
     assert share - 0.06 < certificate.prevalence_low < share < certificate.prevalence_high < share + 0.06
 
 
+def test_no_threshold_lies_beyond_the_ceiling_however_few_the_errors() -> None:
+    perfect = population(600, separation=30.0)
+    for ceiling in (0.5, 0.35, 0.1):
+        (certificate,) = certified(perfect, replace(TARGETS, ceiling=ceiling))
+        assert certificate.negative is not None
+        assert certificate.positive is not None
+        assert expit(certificate.negative) <= ceiling + 1e-12
+        assert expit(-certificate.positive) <= ceiling + 1e-12
+
+
 def test_the_counts_of_a_claim_are_those_of_the_specimens_beyond_its_threshold() -> None:
     specimens = population(500)
     (certificate,) = certified(specimens)
@@ -213,6 +223,39 @@ def test_a_rare_scanner_or_an_unstated_site_is_neither_covered_nor_counted() -> 
     assert certificate.n_passed == alone.n_passed
 
 
+def test_a_scanner_of_which_nothing_passed_the_gates_is_not_covered() -> None:
+    held = [
+        replace(
+            one,
+            upper=math.inf,
+            lower=-math.inf,
+            evidence=evidence(one.specimen, "NEW", site="west", specimen_type="resection"),
+        )
+        for one in population(40, seed=8)
+    ]
+    (certificate,) = certified([*population(500), *held])
+    assert certificate.seen["scanner"] == ("AT2", "GT450")
+    assert certificate.seen["site"] == ("north", "south")
+    assert certificate.n_specimens == 540
+
+
+def test_a_positive_threshold_that_was_shown_above_the_highest_prevalence_is_not_given() -> None:
+    frequent = population(3000, prevalence=0.5, separation=6.0)
+    both = CertificationTargets(npv=0.9, ppv=0.85, prevalence_max=0.4, delta=0.1)
+    (certificate,) = certified(frequent, both)
+    assert certificate.negative is not None
+    assert (certificate.prevalence_low, certificate.prevalence_high) == (0.0, 0.4)
+    assert certificate.positive is None
+    assert [(one.side, one.n_more) for one in certificate.shortfalls] == [(Side.POSITIVE, None)]
+    assert "no site has both" in certificate.shortfalls[0].sentence
+    assert [claim.bound for claim in certificate.claims if claim.side is Side.POSITIVE] == [None]
+
+    (higher,) = certified(frequent, replace(both, prevalence_max=0.6))
+    assert higher.negative is not None
+    assert higher.positive is not None
+    assert 0.45 < higher.prevalence_low < 0.5 < higher.prevalence_high == 0.6
+
+
 def test_what_is_planned_does_not_depend_on_the_labels() -> None:
     specimens = population(300)
     turned = [replace(one, label=1 - one.label) for one in specimens]
@@ -265,6 +308,11 @@ def test_one_specimen_a_patient_whatever_its_label_or_place() -> None:
         ({"npv": None, "ppv": 0.9, "prevalence_max": 0.3}, "belongs to an NPV"),
         ({"delta": 0.05, "budget": 0.01}, "below the delta"),
         ({"valid_days": 0}, "0 days"),
+        ({"ceiling": 0.0}, "ceiling is 0"),
+        ({"ceiling": 0.51}, "ceiling is 0.51"),
+        ({"valid_days": 10**9}, "1000000000 days"),
+        ({"strata": ("site", "site")}, "named twice"),
+        ({"prevalence_max": 1.5}, r"prevalence max is 1\.5"),
     ],
 )
 def test_targets_that_mean_nothing_are_refused(asked: dict[str, float], named: str) -> None:

@@ -24,6 +24,7 @@ from pellucid.evaluation.errors import (
     PatientsSeenInTraining,
     PatientsUnknown,
 )
+from pellucid.evaluation.specimens import check_labels
 from pellucid.records import DATABASE_NAME, DeltaSpent, open_records
 
 SALT = "5a" * 16
@@ -39,11 +40,12 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    """Four certification and three test specimens, small."""
+    """Four certification and three test specimens, small, their diagnosis confirmed."""
     config = SynthesisConfig(
         seed=7, n_training=0, n_tuning=0, n_certification=4, n_test=3, special=(), slide_px=1536, p_fine=0.0
     )
-    return read_cohort(synthesise(tmp_path_factory.mktemp("certify") / "cohort", config))
+    cohort = read_cohort(synthesise(tmp_path_factory.mktemp("certify") / "cohort", config))
+    return restated(cohort, diagnosis="confirmed")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,9 @@ def make_bundle(parts: BundleParts, key: SigningKey, tmp_path_factory: pytest.Te
             )
             for mean in (-3.0, -2.0, -1.0, 0.1, 1.0, 2.0, 3.0)
         )
+        lenient = replace(parts.reference, distance_limit=1e6, sd_limit=1e6)
         known = {"patients": PatientDigests(salt=SALT, training=met, tuning=()), "tuning": tuning}
+        known |= {"reference": lenient}
         folder = tmp_path_factory.mktemp("bundle") / "bundle"
         return load_bundle(build_bundle(folder, replace(parts, **(known | changes)), key), [key.trusted()])
 
@@ -68,6 +72,11 @@ def make_bundle(parts: BundleParts, key: SigningKey, tmp_path_factory: pytest.Te
 @pytest.fixture(scope="module")
 def bundle(make_bundle: Callable[..., Bundle]) -> Bundle:
     return make_bundle("somebody else")
+
+
+def restated(cohort: Cohort, **strata: str) -> Cohort:
+    entries = (replace(one, strata=tuple(sorted((dict(one.strata) | strata).items()))) for one in cohort.entries)
+    return replace(cohort, entries=tuple(entries))
 
 
 def attempt(cohort: Cohort, bundle: Bundle, folder: Path, key: SigningKey, **changes: object) -> Certified:
@@ -105,6 +114,7 @@ def test_a_certification_is_accounted_for_signed_silent_and_repeatable(
 
     again = attempt(cohort, bundle, tmp_path, site, policy_file=tmp_path / "again.json")
     assert again.policy == first.policy
+    assert first.policy.certified_on == first.entry.at[:10]
     assert again.entry is not None
     assert again.entry.seq == first.entry.seq
     assert again.summary.scored == 0
@@ -133,8 +143,22 @@ def judged(cohort: Cohort, bundle: Bundle, folder: Path, **changes: object) -> E
 @pytest.mark.parametrize(
     ("spoil", "error", "named"),
     [
+        (
+            lambda one: replace(
+                one, entries=(*one.entries, replace(one.in_split(Split.CERTIFICATION)[0], split=None, row=99))
+            ),
+            CohortUnusable,
+            "scan of row 99 belongs to a specimen of the split certification",
+        ),
         (lambda one: relabelled(one, [None, 1, 0, 1]), CohortUnusable, "has no label"),
         (lambda one: relabelled(one, [1] * 9), CohortUnusable, "every label is 1"),
+        (lambda one: restated(one, specimen_type=""), CohortUnusable, "No row of the split states 'specimen_type'"),
+        (lambda one: restated(one, diagnosis="unconfirmed"), CohortUnusable, "can't tell tumour"),
+        (
+            lambda one: replace(one, entries=tuple(replace(e, path=Path("/nowhere.svs")) for e in one.entries)),
+            CohortUnusable,
+            "files of rows .* are absent",
+        ),
         (lambda one: replace(one, entries=one.in_split(Split.TEST)), CohortUnusable, "split certification"),
         (
             lambda one: replace(
@@ -144,7 +168,7 @@ def judged(cohort: Cohort, bundle: Bundle, folder: Path, **changes: object) -> E
             "another split",
         ),
     ],
-    ids=["label missing", "one class", "no row", "two splits"],
+    ids=["a scan left out", "label missing", "one class", "no type", "no diagnosis", "no file", "no row", "two splits"],
 )
 def test_a_table_that_can_t_be_certified_on_is_refused_before_anything_is_written(
     spoil: Callable[[Cohort], Cohort],
@@ -155,8 +179,9 @@ def test_a_table_that_can_t_be_certified_on_is_refused_before_anything_is_writte
     key: SigningKey,
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(error, match=named):
+    with pytest.raises(error, match=named) as refused:
         attempt(spoil(cohort), bundle, tmp_path, key)
+    assert not any(name in str(refused.value) for one in cohort.entries for name in (one.specimen, one.patient))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,3 +219,11 @@ def test_one_scan_under_two_specimens_is_refused(
     assert not (tmp_path / "policy.json").exists()
     with open_records(tmp_path / "out" / DATABASE_NAME) as records:
         assert records.certifications() == []
+
+
+def test_a_label_on_one_row_of_a_specimen_is_that_of_the_specimen(cohort: Cohort) -> None:
+    first, *rest = relabelled(cohort, [1, 0, 0, 0]).in_split(Split.CERTIFICATION)
+    second = replace(first, path=Path("second.svs"), label=None)
+    check_labels(replace(cohort, entries=(second, first, *rest)), need_all=True)
+    with pytest.raises(CohortUnusable, match="different labels"):
+        check_labels(replace(cohort, entries=(replace(second, label=0), first, *rest)), need_all=True)

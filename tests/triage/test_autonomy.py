@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.domain.certificate import Certificate, Shortfall, Side
@@ -221,6 +221,7 @@ def test_a_specimen_without_any_answer_has_a_reason() -> None:
     assert decided(specimen(expected=1)).reasons == (Reason.CASE_INCOMPLETE,)
 
 
+@settings(deadline=None)  # the first call imports scipy
 @given(
     mean=st.floats(-6, 6),
     width=st.floats(0, 3),
@@ -246,3 +247,23 @@ def test_a_verdict_means_no_finding_and_an_interval_wholly_beyond_its_threshold(
         assert distance <= 4.0
         assert share >= 0.1
         assert posterior.sd_logit <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("unmeasured", "reason"),
+    [({"tumour_share": None}, Reason.NO_TUMOUR), ({"distance": None}, Reason.OUT_OF_DISTRIBUTION)],
+    ids=["tumour share", "distance"],
+)
+def test_what_a_gate_could_not_measure_never_passes_it(unmeasured: dict[str, None], reason: Reason) -> None:
+    decision = decided(specimen(scan(-4.0, **unmeasured)))
+    assert (decision.verdict, decision.reasons) == (Verdict.UNDETERMINED, (reason,))
+    assert decided(specimen(scan(-4.0), scan(-4.0, scan="b", **unmeasured))).reasons == (reason,)
+
+
+def test_a_certificate_that_expires_covers_no_decision_without_a_day() -> None:
+    assert decided(specimen(scan(-2.0), on="")).reasons == (Reason.NO_CERTIFICATE,)
+
+
+def test_a_specimen_with_nothing_to_answer_from_is_never_left_without_a_reason() -> None:
+    assert decided(specimen()).reasons == (Reason.PROCESSING_FAILED,)
+    assert decided(specimen(scan(logits=None, tumour_share=None))).reasons == (Reason.PROCESSING_FAILED,)

@@ -15,7 +15,9 @@ def certify(
     bundle: Annotated[Path, typer.Option("--bundle", help="The model bundle's folder.")],
     key: Annotated[Path, typer.Option("--key", help="The site's private key that signs the policy.")],
     by: Annotated[str, typer.Option("--by", help="Who certifies: the name beside the signature.")],
-    policy: Annotated[Path, typer.Option("--policy", help="Where the policy is written.")] = Path("policy.json"),
+    policy: Annotated[
+        Path, typer.Option("--policy", help="Where the policy is written; never over another one.")
+    ] = Path("policy.json"),
     out: Annotated[
         Path, typer.Option("--out", help="Scores and the account of delta; one folder or database for the whole site.")
     ] = Path("certification"),
@@ -23,6 +25,10 @@ def certify(
     ppv: Annotated[float | None, typer.Option(help="Least PPV of the answer positive.")] = None,
     missed: Annotated[float | None, typer.Option(help="Largest share of mutated specimens called negative.")] = None,
     prevalence_max: Annotated[float | None, typer.Option(help="The NPV holds up to this prevalence.")] = None,
+    ceiling: Annotated[
+        float,
+        typer.Option(help="No answer alone where the other one is more probable than this at the interval's end."),
+    ] = 0.35,
     delta: Annotated[float, typer.Option(help="Chance that any claim is false, over the draw of specimens.")] = 0.05,
     budget: Annotated[
         float | None, typer.Option(help="Delta that all certifications on any of these patients may spend; delta.")
@@ -45,6 +51,7 @@ def certify(
     from pellucid.cli.progress import RunProgress
     from pellucid.cli.run import EXIT_INTERRUPTED, open_bundle, stoppable
     from pellucid.cohort import read_cohort
+    from pellucid.cohort.columns import stratum_name
     from pellucid.core.settings import load_settings
     from pellucid.evaluation import CertificationTargets
     from pellucid.evaluation import certify as carry_out
@@ -56,9 +63,10 @@ def certify(
         ppv=ppv,
         missed=missed,
         prevalence_max=prevalence_max,
+        ceiling=ceiling,
         delta=delta,
         budget=budget,
-        strata=tuple(by_stratum or ()),
+        strata=tuple(dict.fromkeys(stratum_name(name) or name for name in by_stratum or ())),
         valid_days=valid_days,
     )
     options = RunOptions(
@@ -85,7 +93,7 @@ def certify(
             stop=stop,
         )
     if certified.policy is None:
-        typer.echo("Interrupted before its end; no label was opened. The same command goes on.")
+        typer.echo("Interrupted before its end; no label was opened. The same command goes on.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
     show(certified, certified.policy, policy, as_json=as_json)
 
@@ -94,9 +102,13 @@ def show(certified: "Certified", policy: "SitePolicy", file: Path, *, as_json: b
     """What was certified, and what it spent."""
     import json
 
+    from pellucid.bundle.policies import warnings_of
     from pellucid.cli.policy import certificate_tables
+    from pellucid.core.clock import utc_now
     from pellucid.core.serial import to_plain
 
+    for warning in warnings_of(policy, today=utc_now()[:10]):
+        typer.secho(warning, fg=typer.colors.YELLOW, err=True)
     if as_json:
         typer.echo(json.dumps({"policy": to_plain(policy), "digest": policy.digest, "file": str(file)}, indent=2))
         return

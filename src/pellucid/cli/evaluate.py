@@ -65,7 +65,7 @@ def evaluate(
             stop=stop,
         )
     if evaluated.report is None:
-        typer.echo("Interrupted before its end. The same command goes on.")
+        typer.echo("Interrupted before its end. The same command goes on.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
     page = write_evaluation(out, evaluated.report)
     if as_json:

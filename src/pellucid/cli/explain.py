@@ -56,7 +56,17 @@ def _lines(explanation: "Explanation") -> list[str]:
             f"  central {posterior.level:.0%} of the passes: {posterior.low:.4f} to {posterior.high:.4f}",
             f"  entropy {posterior.entropy:.4f} nats, from disagreement {posterior.mutual_information:.4f}",
         ]
-    lines += ["", f"{decision.verdict.value}, {decision.disposition.value.replace('_', ' ')}, because:"]
+    certificate, scores = explanation.certificate, explanation.scores
+    if certificate is not None and scores is not None:
+        lines += ["", f"Certificate for {certificate.title}, in calibrated logits"]
+        for side, limit, end, relation in (
+            ("negative", certificate.negative, scores.upper, "at most"),
+            ("positive", certificate.positive, scores.lower, "at least"),
+        ):
+            told = "no threshold was certified" if limit is None else f"{relation} {limit:.4f}"
+            lines.append(f"  {side}: the interval ends at {end:.4f}, tolerance included ({told})")
+    why = "because:" if decision.findings else "as nothing speaks against it."
+    lines += ["", f"{decision.verdict.value}, {decision.disposition.value.replace('_', ' ')}, {why}"]
     lines += [f"  {finding.reason.value:20}{finding.detail}" for finding in decision.findings]
     versions = decision.versions
     lines += [

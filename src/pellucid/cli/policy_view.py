@@ -101,8 +101,7 @@ def _about_certificate(certificate: Certificate, policy: SitePolicy) -> Iterator
     for claim in certificate.claims:
         yield _claim_label(claim), _claim(claim)
     for shortfall in certificate.shortfalls:
-        more = "" if shortfall.n_more is None else f" Probably needed: {shortfall.n_more} more specimens."
-        yield f"no {shortfall.side.value} threshold", shortfall.sentence + more
+        yield f"no {shortfall.side.value} threshold", shortfall.sentence
     split = " + ".join(_percent(claim.delta) for claim in certificate.claims)
     yield "delta", f"{_percent(certificate.delta)}" + (f" = {split}, a claim each in this order" if split else "")
     low, high = _percent(certificate.prevalence_low), _percent(certificate.prevalence_high)

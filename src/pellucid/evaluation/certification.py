@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +27,13 @@ from pellucid.statistics.certification import (
 from pellucid.statistics.exact import clopper_pearson, least_n
 from pellucid.triage import SCANNER, values_of
 
-_EVEN_LOGIT = 0.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StratumPlan:
     """A stratum's specimens, and what was decided about its tests before a label was looked at.
 
-    `covered` are the indices of specimens whose strata are stated and common enough; `seen` those values.
+    `seen` are the values that enough of the specimens that passed the gates have; `covered`, the indices of specimens
+    that have no others.
     """
 
     stratum: tuple[tuple[str, str], ...]
@@ -73,14 +72,18 @@ def certify_stratum(planned: StratumPlan, targets: CertificationTargets) -> Cert
     positive, positive_claims = _certify_positive(planned, labels)
     n, n_positive = len(labels), int(labels.sum())
     low, high = clopper_pearson(n_positive, n)
+    shortfalls = _shortfalls(planned, labels, {Side.NEGATIVE: negative, Side.POSITIVE: positive}, targets)
     if negative is not None and targets.prevalence_max is not None:
         # fewer mutated specimens only help the negative answer, but a PPV falls with them
-        low, high = (0.0 if positive is None else min(low, targets.prevalence_max)), targets.prevalence_max
+        if positive is not None and low > targets.prevalence_max:
+            shortfalls.append(_apart(low, targets.prevalence_max))
+            positive, positive_claims = None, [replace(claim, bound=None) for claim in positive_claims]
+        low, high = (0.0 if positive is None else low), targets.prevalence_max
     return Certificate(
         stratum=planned.stratum,
         seen=planned.seen,
         claims=(*negative_claims, *positive_claims),
-        shortfalls=tuple(_shortfalls(planned, labels, {Side.NEGATIVE: negative, Side.POSITIVE: positive}, targets)),
+        shortfalls=tuple(shortfalls),
         negative=negative,
         positive=positive,
         tolerance=TOLERANCE,
@@ -127,7 +130,7 @@ def _plan_stratum(
         covered=covered,
         claims=claims,
         sides={
-            claim.side: _plan_side(claim, claims, tuning, n=len(members), prevalence_max=targets.prevalence_max)
+            claim.side: _plan_side(claim, claims, tuning, targets, n=len(members))
             for claim in claims
             if _is_predictive(claim)
         },
@@ -135,17 +138,19 @@ def _plan_stratum(
 
 
 def _common(members: Sequence[AssessedSpecimen], name: str) -> tuple[str, ...]:
-    counts = Counter(value for one in members for value in values_of(one.evidence, name))
-    return tuple(sorted(value for value, count in counts.items() if count >= LEAST_SEEN and (value or name == SCANNER)))
+    # what only specimens have that are never decided alone was not shown to be decided well
+    passed = [one for one in members if math.isfinite(one.upper)]
+    counts = Counter(value for one in passed for value in values_of(one.evidence, name))
+    return tuple(sorted(value for value, count in counts.items() if value and count >= LEAST_SEEN))
 
 
 def _plan_side(
     claim: WantedClaim,
     claims: Sequence[WantedClaim],
     tuning: Sequence[TuningSpecimen],
+    targets: CertificationTargets,
     *,
     n: int,
-    prevalence_max: float | None,
 ) -> SidePlan:
     sign = 1.0 if claim.side is Side.NEGATIVE else -1.0
     scores, risks = [], []
@@ -159,8 +164,8 @@ def _plan_side(
         n=n,
         alpha=1.0 - claim.target,
         delta=claim.delta,
-        highest=_EVEN_LOGIT,
-        prevalence_max=prevalence_max if claim.side is Side.NEGATIVE else None,
+        highest=targets.highest,
+        prevalence_max=targets.prevalence_max if claim.side is Side.NEGATIVE else None,
         missed=next(
             ((one.target, one.delta) for one in claims if one.side is claim.side and not _is_predictive(one)), None
         ),
@@ -191,7 +196,7 @@ def _certify_negative(
     ceiling = math.inf
     if missed is not None:
         allowed = certify_missed(scores[labels == 1], beta=missed.target, delta=missed.delta)
-        ceiling = -math.inf if allowed is None else min(allowed, _EVEN_LOGIT)
+        ceiling = -math.inf if allowed is None else min(allowed, targets.highest)
     result: SideResult | None = None
     limit: float | None = ceiling if math.isfinite(ceiling) else None
     if predictive is not None:
@@ -286,6 +291,15 @@ def _missed_claim(claim: WantedClaim, scores: NDArray[np.float64], limit: float 
         bound=None if shown is None else shown.bound,
         n=len(scores),
         errors=0 if shown is None else shown.missed,
+    )
+
+
+def _apart(low: float, prevalence_max: float) -> Shortfall:
+    return Shortfall(
+        side=Side.POSITIVE,
+        n_more=None,
+        sentence=f"The positive side was shown for a prevalence of {low:.3f} and more, the negative one up to "
+        f"{prevalence_max:.3f}: no site has both. Certify them apart, or the negative side up to a higher prevalence.",
     )
 
 

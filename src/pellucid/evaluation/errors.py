@@ -50,3 +50,17 @@ class PatientsCertifiedUpon(PellucidError):
 
     code = "PEL-EVAL-007"
     remedy = "Evaluate on other patients: on these the certificate's figures hold by construction."
+
+
+class PolicyPlaceUnusable(PellucidError):
+    """The policy can't be written where it was asked for, or something else lies there."""
+
+    code = "PEL-EVAL-008"
+    remedy = "Give another path for the policy; only `pellucid policy activate` replaces one that is in force."
+
+
+class NothingPassed(PellucidError):
+    """No specimen passed every gate, so that nothing could be certified; no label was opened."""
+
+    code = "PEL-EVAL-009"
+    remedy = "Find out why with `pellucid evaluate` on other specimens; the reasons are those of the gates."

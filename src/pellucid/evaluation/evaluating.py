@@ -92,4 +92,4 @@ def refuse_certified_patients(cohort: Cohort, policy: SitePolicy) -> None:
         return
     used, salt = set(policy.patients), policy.salt
     seen = {entry.patient for entry in cohort.entries if salted_digest(salt, entry.patient) in used}
-    refuse_patients(cohort, seen, PatientsCertifiedUpon, "are of patients that this policy was certified on")
+    refuse_patients(cohort, seen, PatientsCertifiedUpon, "among those that this policy was certified on")

@@ -12,7 +12,7 @@ from pellucid.domain.cohort import Cohort, Split
 from pellucid.domain.decision import Versions
 from pellucid.domain.policy import SitePolicy
 from pellucid.evaluation.errors import CohortUnusable, PatientsInSeveralSplits, PatientsSeenInTraining, PatientsUnknown
-from pellucid.evaluation.specimens import Assessment, assess, check_labels
+from pellucid.evaluation.specimens import Assessment, assess, check_labels, named_rows
 from pellucid.pipeline import RunOptions, RunSummary, run_cohort
 from pellucid.pipeline.decisions import Terms, gates_of
 from pellucid.pipeline.filing import KeyParts
@@ -23,14 +23,12 @@ from pellucid.records import DATABASE_NAME, open_records
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
 
-_SHOWN = 20
-
 
 def specimens_of(cohort: Cohort, split: Split, *, need_all: bool) -> Cohort:
     """The rows of a split, checked before a slide is opened.
 
     Raises:
-        CohortUnusable: no rows, labels missing, or one class only.
+        CohortUnusable: no rows, labels missing, one class only, or a specimen of which some scans are in the split.
         PatientsInSeveralSplits: a patient of the split is in another one too.
     """
     chosen = replace(cohort, entries=cohort.in_split(split))
@@ -38,7 +36,12 @@ def specimens_of(cohort: Cohort, split: Split, *, need_all: bool) -> Cohort:
         raise CohortUnusable(f"No row of the table is in the split {split.value}.")
     check_labels(chosen, need_all=need_all)
     elsewhere = {entry.patient for entry in cohort.entries if entry.split not in {split, None}}
-    refuse_patients(chosen, elsewhere, PatientsInSeveralSplits, "are of patients who are in another split too")
+    refuse_patients(chosen, elsewhere, PatientsInSeveralSplits, "in another split too")
+    specimens = chosen.specimens()
+    if left_out := [entry for entry in cohort.entries if entry.specimen in specimens and entry.split is not split]:
+        raise CohortUnusable(
+            f"A scan of {named_rows(left_out)} belongs to a specimen of the split {split.value}, but is not in it."
+        )
     return chosen
 
 
@@ -55,16 +58,15 @@ def refuse_known_patients(cohort: Cohort, bundle: "Bundle") -> None:
     met = {*known.training, *known.tuning}
     patients = {entry.patient for entry in cohort.entries}
     seen = {patient for patient in patients if salted_digest(known.salt, patient) in met}
-    refuse_patients(cohort, seen, PatientsSeenInTraining, "are of patients that the model was trained or tuned on")
+    refuse_patients(cohort, seen, PatientsSeenInTraining, "among those that the model was trained or tuned on")
 
 
 def refuse_patients(cohort: Cohort, patients: set[str], error: type[PellucidError], what: str) -> None:
     """Raise `error` with the rows of these patients, if there are any."""
     rows = [entry for entry in cohort.entries if entry.patient in patients]
     if rows:
-        named = [f"row {entry.row}" if entry.row is not None else f"specimen {entry.specimen}" for entry in rows]
-        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
-        raise error(f"{', '.join(named[:_SHOWN])}{more} {what}.")
+        whose = "patient of {} is" if len(rows) == 1 else "patients of {} are"
+        raise error(f"The {whose.format(named_rows(rows))} {what}.")
 
 
 def score_split(

@@ -96,7 +96,7 @@ def check_labels(cohort: Cohort, *, need_all: bool) -> None:
         need_all: every specimen must have a label; otherwise at least one.
 
     Raises:
-        CohortUnusable: lists every problem: no row, labels missing or contradicting, one class only.
+        CohortUnusable: lists every problem, by row: no row, labels missing or contradicting, one class only.
     """
     problems = list(_problems(cohort, need_all=need_all))
     if problems:
@@ -141,6 +141,15 @@ def one_a_patient(specimens: Iterable[AssessedSpecimen], salt: str) -> tuple[Ass
     return tuple(chosen.values())
 
 
+def named_rows(entries: Sequence[ScanEntry]) -> str:
+    """Rows by their lines in the table, which unlike the names in them may stand in a log."""
+    lines = [str(entry.row) for entry in entries if entry.row is not None]
+    if len(lines) < len(entries):
+        return f"{len(entries)} unnumbered rows" if len(entries) > 1 else "an unnumbered row"
+    more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return f"{'row' if len(lines) == 1 else 'rows'} {', '.join(lines[:_SHOWN])}{more}"
+
+
 def _assessed(
     records: Records, evidence: SpecimenEvidence, entries: Sequence[ScanEntry], terms: Terms
 ) -> AssessedSpecimen:
@@ -156,7 +165,7 @@ def _assessed(
         specimen=evidence.specimen,
         pseudonym=records.pseudonym("specimen", evidence.specimen),
         patient=entries[0].patient,
-        label=entries[0].label,
+        label=next((entry.label for entry in entries if entry.label is not None), None),
         evidence=evidence,
         posterior=posterior,
         findings=findings,
@@ -188,20 +197,19 @@ def _problems(cohort: Cohort, *, need_all: bool) -> Iterator[str]:
         yield "it has no row"
         return
     labels = set()
-    for name, entries in cohort.specimens().items():
-        said = {entry.label for entry in entries}
+    for entries in cohort.specimens().values():
+        said = {entry.label for entry in entries} - {None}
         labels |= said
         if len(said) > 1:
-            yield f"the scans of specimen {name} have different labels"
-        elif need_all and said == {None}:
-            yield f"specimen {name} has no label"
+            yield f"the specimen of {named_rows(entries)} has different labels"
+        elif need_all and not said:
+            yield f"the specimen of {named_rows(entries)} has no label"
         if len({entry.patient for entry in entries}) > 1:
-            yield f"the scans of specimen {name} are of different patients"
-    known = labels - {None}
-    if not known:
+            yield f"the specimen of {named_rows(entries)} is of different patients"
+    if not labels:
         yield "no specimen has a label"
-    elif len(known) == 1 and need_all:
-        yield f"every label is {known.pop()}"
+    elif len(labels) == 1 and need_all:
+        yield f"every label is {labels.pop()}"
 
 
 def _require_distinct(found: dict[str, SpecimenEvidence], groups: dict[str, tuple[ScanEntry, ...]]) -> None:
@@ -209,7 +217,9 @@ def _require_distinct(found: dict[str, SpecimenEvidence], groups: dict[str, tupl
     for name, evidence in found.items():
         for scan in evidence.scans:
             owners[scan.scan].add(name)
-    doubles = sorted(", ".join(sorted(names)) for names in owners.values() if len(names) > 1)
+    doubles = [
+        " and ".join(sorted(named_rows(groups[name]) for name in names)) for names in owners.values() if len(names) > 1
+    ]
     if doubles:
         raise CohortUnusable(
             f"The same scan is filed under more than one of {len(groups)} specimens: {'; '.join(doubles[:_SHOWN])}.",

@@ -1,11 +1,12 @@
 """From records to a specimen's evidence, and from there to its decision."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pellucid.core.clock import utc_now
 from pellucid.core.serial import from_plain
-from pellucid.domain.decision import Decision, Versions
+from pellucid.domain.decision import Decision, Disposition, Versions
 from pellucid.domain.policy import SitePolicy
 from pellucid.domain.reasons import Reason
 from pellucid.pipeline.errors import IdentityConflict
@@ -16,10 +17,12 @@ from pellucid.triage import Failure, Gates, LateScans, ScanEvidence, SpecimenEvi
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle
 
+_A_MOMENT = timedelta(minutes=10)
 _ENDED = set(TaskState) - {TaskState.QUEUED, TaskState.LEASED}
 
 __all__ = [
     "Terms",
+    "days_of",
     "decide_again",
     "decide_entered",
     "decide_specimen",
@@ -52,7 +55,9 @@ def terms_of(run: Run) -> Terms:
 
 
 def gates_of(bundle: "Bundle") -> Gates:
-    """The bundle's part in a decision."""
+    """The bundle's part in a decision, and the limits of scan quality that it is made with."""
+    from pellucid.slides.quality import quality_limits_digest  # with OpenCV, which an explanation doesn't need
+
     return Gates(
         temperature=bundle.calibration.temperature,
         level=bundle.calibration.level,
@@ -61,6 +66,8 @@ def gates_of(bundle: "Bundle") -> Gates:
         synthetic_model=bundle.synthetic,
         tumour_limit=None if bundle.tumour is None else bundle.tumour.limit,
         tumour_head=None if bundle.tumour is None else bundle.tumour.digest,
+        n_passes=bundle.calibration.n_passes,
+        quality=quality_limits_digest(),
     )
 
 
@@ -70,15 +77,19 @@ def decide_specimen(records: Records, specimen: str, terms: Terms, *, run_id: st
     It waits for each of its scans to end, and for those that haven't arrived until its deadline. Past that it is
     decided without them, as an incomplete case; a scan that arrives later makes a new version, which says so.
     """
-    evidence = gather_evidence(records, specimen, lane=terms.lane)
-    if evidence is None:
-        return None
-    decision = decide(evidence, gates=terms.gates, policy=terms.policy, versions=terms.versions)
     before = records.decision(specimen)
-    if before is not None and _stands(before.decision, decision):
-        return None
-    records.save_decision(decision, run_id=run_id)
+    decision = _decided_anew(records, specimen, terms, before)
+    if decision is not None:
+        records.save_decision(decision, run_id=run_id)
     return decision
+
+
+def _decided_anew(records: Records, specimen: str, terms: Terms, before: RecordedDecision | None) -> Decision | None:
+    """The decision as it is today; None where it has to wait, or the earlier one stands."""
+    evidence = gather_evidence(records, specimen, lane=terms.lane)
+    if evidence is None or (before is not None and _stands(before, evidence, terms)):
+        return None
+    return decide(evidence, gates=terms.gates, policy=terms.policy, versions=terms.versions)
 
 
 def decide_entered(records: Records, entered: Entered, terms: Terms, *, run_id: str) -> list[Decision]:
@@ -119,7 +130,8 @@ def _is_decided(records: Records, filed: Specimen, versions: Versions) -> bool:
 def decide_again(records: Records, specimen: str, *, software: Versions) -> Decision | None:
     """Decide a specimen of an earlier run anew under that run's own terms; None where the decision stands.
 
-    The decision is filed under that run, whose gates and policy `explain` needs to derive it.
+    The decision is filed under that run, whose gates and policy `explain` needs to derive it. That policy may be in
+    force no longer: it can still hold an answer back, but not let one that a person had to look at go out without.
 
     Args:
         records: the records.
@@ -131,23 +143,42 @@ def decide_again(records: Records, specimen: str, *, software: Versions) -> Deci
         return None
     terms = terms_of(next(run for run in records.runs() if run.run_id == before.run))
     versions = replace(terms.versions, software=software.software, software_version=software.software_version)
-    return decide_specimen(records, specimen, replace(terms, versions=versions), run_id=before.run)
+    decision = _decided_anew(records, specimen, replace(terms, versions=versions), before)
+    reported = Disposition.REPORTED
+    if decision is None or (decision.disposition is reported and before.decision.disposition is not reported):
+        return None
+    records.save_decision(decision, run_id=before.run)
+    return decision
 
 
-def _stands(before: Decision, after: Decision) -> bool:
-    """Whether nothing changed but the software; a mere upgrade makes no new version of a decision."""
-    same = (before.versions.model, before.versions.policy) == (after.versions.model, after.versions.policy)
-    return same and replace(after, versions=before.versions) == before
+def days_of(recorded: RecordedDecision) -> tuple[str, ...]:
+    """The day on which a decision was recorded, and the one that it may have been made on a moment before."""
+    moment = datetime.fromisoformat(recorded.at)
+    return tuple(dict.fromkeys(one.date().isoformat() for one in (moment, moment - _A_MOMENT)))
 
 
-def gather_evidence(records: Records, specimen: str, *, lane: str, on: str | None = None) -> SpecimenEvidence | None:
+def _stands(recorded: RecordedDecision, evidence: SpecimenEvidence, terms: Terms) -> bool:
+    """Whether nothing changed but the software or the day.
+
+    Neither an upgrade nor the expiry of a certificate makes a new version of what was decided while it held.
+    """
+    before = recorded.decision
+    if (before.versions.model, before.versions.policy) != (terms.versions.model, terms.versions.policy):
+        return False
+    return any(
+        decide(replace(evidence, on=day), gates=terms.gates, policy=terms.policy, versions=before.versions) == before
+        for day in dict.fromkeys((evidence.on, *days_of(recorded)))
+    )
+
+
+def gather_evidence(records: Records, specimen: str, *, lane: str) -> SpecimenEvidence | None:
     """All that the records hold for a decision; None where a scan hasn't ended, or one that hasn't come isn't overdue.
 
     None too where the specimen waits for the tasks of another lane: another run has taken it over, and its answers,
     of another bundle or policy, are not this one's to combine.
 
     A scan under an identity conflict is held: it contributes no logits, even where it was scored before the conflict.
-    `on` is the day of the decision; today where omitted.
+    The day is today.
     """
     filed = records.specimen(specimen)
     expected = max(filed.n_expected or 0, len(filed.expected))
@@ -172,7 +203,7 @@ def gather_evidence(records: Records, specimen: str, *, lane: str, on: str | Non
         strata=filed.strata,
         conflicts=tuple(_conflict(records, filed, conflict.specimens) for conflict in held.values()),
         late=_late(_history(records, specimen), tuple(scan.scan for scan in scans)),
-        on=on or utc_now()[:10],
+        on=utc_now()[:10],
     )
 
 

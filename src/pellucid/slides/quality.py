@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid.core.digests import digest_json
+from pellucid.core.serial import to_plain
 from pellucid.domain.grid import TileGrid
 from pellucid.domain.quality import Quality, QualityMeasure, Sense
 from pellucid.domain.reasons import Reason
@@ -51,6 +53,11 @@ class QualityReport:
 
 
 _DEFAULT = QualityLimits()
+
+
+def quality_limits_digest() -> str:
+    """SHA-256 of the canonical JSON of the limits in force."""
+    return digest_json(to_plain(_DEFAULT))
 
 
 def assess_quality(slide: Slide, tissue: TissueMap, grid: TileGrid, limits: QualityLimits = _DEFAULT) -> QualityReport:

@@ -10,6 +10,7 @@ from pellucid.domain.cohort import Cohort, Split
 from pellucid.domain.reference import ReferenceProfile
 from pellucid.domain.tumour import TumourHead
 from pellucid.domain.tuning import PatientDigests, TuningSpecimen
+from pellucid.slides.quality import quality_limits_digest
 from pellucid.statistics.posterior import logit_interval
 from pellucid.statistics.reference import distance
 from pellucid.training.calibrate import Answer, TunedSpecimen
@@ -40,6 +41,8 @@ class Gating:
             synthetic_model=self.synthetic,
             tumour_limit=None if self.tumour is None else self.tumour.limit,
             tumour_head=None if self.tumour is None else self.tumour.digest,
+            n_passes=self.calibration.n_passes,
+            quality=quality_limits_digest(),
         )
 
 

@@ -68,9 +68,9 @@ def certificate_for(evidence: SpecimenEvidence, policy: SitePolicy) -> Certifica
 
 
 def values_of(evidence: SpecimenEvidence, name: str) -> set[str]:
-    """What a specimen has under a stratifying name; "scanner" may be several."""
+    """What a specimen has under a stratifying name; "scanner" may be several, those of the scans that were opened."""
     if name == SCANNER:
-        return {scan.scanner or "" for scan in evidence.scans}
+        return {scan.scanner or "" for scan in evidence.scans if scan.synthetic is not None}
     return {evidence.strata.get(name, "")}
 
 
@@ -90,7 +90,8 @@ def _about_policy(evidence: SpecimenEvidence, gates: Gates, policy: SitePolicy, 
         yield _no_certificate("The certificates of this policy are about another model")
     elif policy.gates != gates.digest:
         yield _no_certificate("The certificates of this policy were made with another calibration or other limits")
-    if policy.expires_on is not None and evidence.on > policy.expires_on:
+    # an unstated day is no day on which they hold
+    if policy.expires_on is not None and not "" < evidence.on <= policy.expires_on:
         yield _no_certificate(f"The certificates of this policy held until {policy.expires_on}")
 
 

@@ -2,7 +2,7 @@
 
 from pellucid.domain.decision import Decision, Disposition, Verdict, Versions
 from pellucid.domain.policy import Mode, SitePolicy
-from pellucid.domain.reasons import Reason
+from pellucid.domain.reasons import Finding, Reason
 from pellucid.triage.autonomy import autonomous_verdict
 from pellucid.triage.evidence import Gates, SpecimenEvidence
 from pellucid.triage.gates import gate_findings, specimen_posterior
@@ -26,6 +26,8 @@ def decide(evidence: SpecimenEvidence, *, gates: Gates, policy: SitePolicy, vers
     posterior = specimen_posterior(evidence.scans, gates)
     verdict, reservations = autonomous_verdict(evidence, posterior, gates=gates, policy=policy, model=versions.model)
     findings = (*gate_findings(evidence, gates), *reservations)
+    if posterior is None and not findings:
+        findings = (Finding(reason=Reason.PROCESSING_FAILED, detail="No scan of this specimen gave an answer"),)
     if findings:
         verdict = Verdict.UNDETERMINED
     return Decision(

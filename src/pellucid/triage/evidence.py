@@ -71,6 +71,7 @@ class Gates:
     training slides, `level` the central share of passes in the interval. `tumour_limit` is the least share of tumour
     tiles of a scan, None where the bundle has no tumour head: the diagnosis must then be confirmed in the cases table.
     `tumour_head` is the digest of that head, so that another one with the same limit is another gate.
+    `n_passes` is their number, and `quality` the digest of the limits of scan quality; None in older records.
     """
 
     temperature: float
@@ -80,6 +81,8 @@ class Gates:
     synthetic_model: bool
     tumour_limit: float | None = None
     tumour_head: str | None = None
+    n_passes: int | None = None
+    quality: str | None = None
 
     @property
     def digest(self) -> str:

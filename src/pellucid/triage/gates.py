@@ -42,6 +42,8 @@ def _about_scan(scan: ScanEvidence, gates: Gates) -> Iterator[Finding]:
         yield Finding(reason=scan.failure.reason, detail=scan.failure.message, scan=scan.scan, code=scan.failure.code)
     if scan.quality is not None:
         yield from scan.quality.findings(scan.scan)
+    if scan.logits is not None:
+        yield from _about_unmeasured(scan, gates)
     if scan.distance is not None and not scan.distance <= gates.distance_limit:
         yield Finding(
             reason=Reason.OUT_OF_DISTRIBUTION,
@@ -63,6 +65,24 @@ def _about_scan(scan: ScanEvidence, gates: Gates) -> Iterator[Finding]:
         yield Finding(
             reason=Reason.OUT_OF_SCOPE,
             detail="A real scan under a model that was trained on synthetic slides: its number means nothing",
+            scan=scan.scan,
+        )
+
+
+def _about_unmeasured(scan: ScanEvidence, gates: Gates) -> Iterator[Finding]:
+    """A gate that has nothing to measure lets nothing pass."""
+    if scan.distance is None:
+        yield Finding(
+            reason=Reason.OUT_OF_DISTRIBUTION,
+            detail="The distance to the training slides is not known",
+            limit=gates.distance_limit,
+            scan=scan.scan,
+        )
+    if gates.tumour_limit is not None and scan.tumour_share is None:
+        yield Finding(
+            reason=Reason.NO_TUMOUR,
+            detail="It is not known how many tiles show tumour",
+            limit=gates.tumour_limit,
             scan=scan.scan,
         )
 
