@@ -28,11 +28,13 @@ format: .venv/.dev
 bench: .venv/.dev  ## the measurements of docs/benchmarks.md, side by side
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.posterior
+	$(BIN)/python -m benchmarks.certification
 	$(BIN)/python -m benchmarks.transport
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.queue
 
 bench-long: .venv/.dev  ## the measurements that take an hour: a slide of real size, 2,000 slides, 100 kills on each database
+	$(BIN)/python -m benchmarks.tcga_bags
 	$(BIN)/python -m benchmarks.large_slide
 	$(BIN)/python -m benchmarks.soak --slides 2000
 	$(BIN)/python -m benchmarks.chaos --kills 100 --database sqlite
