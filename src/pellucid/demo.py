@@ -88,7 +88,7 @@ PREVALENCE = 0.5
 TARGETS = CertificationTargets(npv=0.9, ppv=0.9, delta=0.1)
 """Far below what a laboratory would ask for: so few specimens show no more."""
 
-FULL = DemoScale(n_training=64, n_tuning=44, n_test=40, n_fold=4, slide_px=2048)
+FULL = DemoScale(n_training=64, n_tuning=84, n_test=48, n_fold=4, slide_px=2048)
 SMALL = DemoScale(n_training=16, n_tuning=12, n_test=4, n_fold=1, slide_px=2048)
 
 
@@ -163,11 +163,6 @@ class KindRow:
     n_positive: int
     n_wrong: int
     reasons: tuple[tuple[Reason, int], ...]
-
-    @property
-    def n_escalated(self) -> int:
-        """Specimens that a pathologist sees."""
-        return self.n_specimens - self.n_negative - self.n_positive
 
 
 def prepare(root: Path) -> DemoPlaces:

@@ -249,7 +249,7 @@ def _certify_positive(planned: StratumPlan, labels: NDArray[np.int64]) -> tuple[
         alpha=1.0 - claim.target,
         delta=claim.delta,
     )
-    limit = None if result.limit is None else -result.limit
+    limit = None if result.limit is None else 0.0 - result.limit
     return limit, [
         Claim(
             side=claim.side,

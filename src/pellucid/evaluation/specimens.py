@@ -78,11 +78,6 @@ class Assessment:
     terms: Terms
 
     @property
-    def labelled(self) -> tuple[AssessedSpecimen, ...]:
-        """Those with a molecular outcome."""
-        return tuple(one for one in self.specimens if one.label is not None)
-
-    @property
     def policy(self) -> SitePolicy:
         """The policy that `decision` was made under."""
         return self.terms.policy
