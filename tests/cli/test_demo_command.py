@@ -11,24 +11,27 @@ import pellucid.demo
 from pellucid.cli.demo import demo
 from pellucid.cli.progress import RunProgress
 from pellucid.demo import DemoFolderTaken, prepare
+from pellucid.domain.policy import SitePolicy
 from pellucid.pipeline import RunSummary
 
 INTERRUPTED = RunSummary(run_id="r", completed=False, scored=0, failed=0, known=0, left=3, tiles=0, seconds=1.0)
 
 
+@pytest.mark.parametrize("policy", [SitePolicy(name="demo"), None], ids=["in its run", "in its certification"])
 def test_an_interrupted_demo_ends_as_interrupted_and_claims_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    policy: SitePolicy | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing = SimpleNamespace(specimens=(), index=tmp_path / "index.html")
     for name in ("make_cohort", "make_bundle", "unseen"):
         monkeypatch.setattr(pellucid.demo, name, lambda *_, **__: None)
+    monkeypatch.setattr(pellucid.demo, "make_policy", lambda *_, **__: policy)
     monkeypatch.setattr(pellucid.cli.run, "open_bundle", lambda *_: None)
     monkeypatch.setattr(pellucid.cli.run, "carry_out", lambda *_: (INTERRUPTED, nothing))
     with pytest.raises(typer.Exit) as ended:
         demo(out=tmp_path / "demo", seed=0, small=True)
     assert ended.value.exit_code == pellucid.cli.run.EXIT_INTERRUPTED
     said = capsys.readouterr()
-    assert "interrupted, 3 scans wait" in said.out
+    assert ("interrupted, 3 scans wait" in said.out) == (policy is not None)
     assert "Done." not in said.err
 
 
