@@ -86,8 +86,9 @@ class Autonomy:
 
 def policies_of(runs: "Iterable[Run]") -> dict[str, SitePolicy]:
     """The policies of `runs` by their digest, as they were recorded with each run."""
-    distinct = {run.versions.policy: run.settings for run in runs}
-    return {digest: from_plain(SitePolicy, settings["policy"]) for digest, settings in distinct.items()}
+    # a run that recorded none vouches for no answer: what was decided under it is reported
+    distinct = {run.versions.policy: run.settings["policy"] for run in runs if "policy" in run.settings}
+    return {digest: from_plain(SitePolicy, policy) for digest, policy in distinct.items()}
 
 
 def describe_autonomy(
