@@ -11,7 +11,7 @@ from pellucid.core.files import write_text
 from pellucid.domain.cohort import Cohort
 from pellucid.domain.policy import SitePolicy
 from pellucid.domain.reasons import Reason
-from pellucid.pipeline import RunSummary, StopRequest, explain_specimen, run_cohort
+from pellucid.pipeline import RunOptions, RunSummary, StopRequest, explain_specimen, run_cohort
 from pellucid.pipeline.decisions import decide_specimen, terms_of
 from pellucid.pipeline.errors import (
     IdentityConflict,
@@ -42,9 +42,9 @@ def cohort_of(*entries: object) -> Cohort:
 
 @pytest.fixture
 def run_under(bundle: Bundle, tmp_path: Path, watcher: object) -> Run:
-    """Run into `tmp_path/out` under the policy of a site."""
+    """Run into `tmp_path/out` under the policy of a site, for a purpose; another purpose is another lane."""
 
-    def run(site: str, *entries: object, stop_when_queued: bool = False) -> RunSummary:
+    def run(site: str, *entries: object, purpose: str = "run", stop_when_queued: bool = False) -> RunSummary:
         stop = StopRequest()
 
         def halt(waiting: int) -> None:
@@ -57,6 +57,7 @@ def run_under(bundle: Bundle, tmp_path: Path, watcher: object) -> Run:
             tmp_path / "out",
             policy=SitePolicy(name=site),
             events=watcher,  # type: ignore[arg-type]
+            options=RunOptions(purpose=purpose),
             stop=stop,
         )
 
@@ -89,7 +90,7 @@ def test_a_corrected_table_ends_an_identity_conflict(
         assert records.verify_audit().ok
 
 
-def test_a_conflict_found_under_another_policy_holds_the_first_specimen_under_its_own(
+def test_a_conflict_found_under_another_policy_holds_the_first_specimen_under_the_one_in_force(
     slide_of: Callable[[str], Path], make_entry: MakeEntry, run_under: Run, opened: Callable[[], Records]
 ) -> None:
     good = slide_of("clear")
@@ -98,8 +99,9 @@ def test_a_conflict_found_under_another_policy_holds_the_first_specimen_under_it
     with opened() as records:
         history = [one for one in records.decisions(latest_only=False) if one.decision.specimen == "specimen one"]
         assert [Reason.IDENTITY_CONFLICT in one.decision.reasons for one in history] == [False, True]
-        assert {one.decision.versions.policy for one in history} == {SitePolicy(name="north").digest}
-        assert explain_specimen(records, "specimen one").policy.name == "north"
+        policies = [SitePolicy(name=site).digest for site in ("north", "south")]
+        assert [one.decision.versions.policy for one in history] == policies
+        assert explain_specimen(records, "specimen one").policy.name == "south"
         run_under("south", make_entry(slide_of("blurred"), "two"))
         latest = records.decision("specimen one")
         assert latest is not None
@@ -111,7 +113,7 @@ def test_a_specimen_that_another_run_took_over_is_not_decided_from_its_answers(
 ) -> None:
     entry = make_entry(slide_of("clear"), "one")
     run_under("north", entry)
-    run_under("south", entry)
+    run_under("south", entry, purpose="trial")
     with opened() as records:
         first, second = records.runs()
         count = len(records.decisions(latest_only=False))
@@ -146,7 +148,7 @@ def test_a_page_of_an_interrupted_run_says_which_scan_waits(
     with opened() as records:
         (view,) = Collection(records, tmp_path / "out").specimens()
         assert view.scans[0].failure is None
-    run_under("south", entry, stop_when_queued=True)
+    run_under("north", entry, purpose="trial", stop_when_queued=True)
     with opened() as records:
         (view,) = Collection(records, tmp_path / "out").specimens()
     assert view.scans[0].failure is not None
@@ -350,12 +352,12 @@ def test_the_index_of_an_interrupted_run_says_that_scans_wait(
     assert "2: start the same run again" in text
 
 
-def test_scans_that_wait_under_one_policy_are_done_although_another_took_the_specimen_over(
+def test_scans_that_wait_for_one_purpose_are_done_although_another_took_the_specimen_over(
     slide_of: Callable[[str], Path], make_entry: MakeEntry, run_under: Run, opened: Callable[[], Records]
 ) -> None:
     entry = make_entry(slide_of("clear"), "one")
     run_under("north", entry, stop_when_queued=True)
-    run_under("south", entry, stop_when_queued=True)
+    run_under("north", entry, purpose="trial", stop_when_queued=True)
     summary = run_under("north", make_entry(slide_of("blurred"), "two"))
     assert (summary.scored, summary.failed) == (2, 0)
     with opened() as records:

@@ -29,7 +29,9 @@ def covering_certificate(
         gates: the calibration and limits of the run.
         policy: that of the run.
     """
-    scanners = {result.scan: result.info.scanner for result in results if result.info is not None}
+    opened = {result.scan: result.info for result in results if result.info is not None}
+    if not opened.keys() & set(recorded.decision.scans):
+        return None
     evidence = SpecimenEvidence(
         specimen=recorded.decision.specimen,
         scans=tuple(
@@ -38,9 +40,9 @@ def covering_certificate(
                 logits=None,
                 quality=None,
                 distance=None,
-                synthetic=None,
+                synthetic=None if scan not in opened else opened[scan].synthetic,
                 failure=None,
-                scanner=scanners.get(scan),
+                scanner=None if scan not in opened else opened[scan].scanner,
             )
             for scan in recorded.decision.scans
         ),
