@@ -56,19 +56,9 @@ def terms_of(run: Run) -> Terms:
 
 def gates_of(bundle: "Bundle") -> Gates:
     """The bundle's part in a decision, and the limits of scan quality that it is made with."""
-    from pellucid.slides.quality import quality_limits_digest  # with OpenCV, which an explanation doesn't need
+    from pellucid.bundle.gates import make_gates
 
-    return Gates(
-        temperature=bundle.calibration.temperature,
-        level=bundle.calibration.level,
-        sd_limit=bundle.reference.sd_limit,
-        distance_limit=bundle.reference.distance_limit,
-        synthetic_model=bundle.synthetic,
-        tumour_limit=None if bundle.tumour is None else bundle.tumour.limit,
-        tumour_head=None if bundle.tumour is None else bundle.tumour.digest,
-        n_passes=bundle.calibration.n_passes,
-        quality=quality_limits_digest(),
-    )
+    return make_gates(bundle.calibration, bundle.reference, bundle.tumour, synthetic=bundle.synthetic)
 
 
 def decide_specimen(records: Records, specimen: str, terms: Terms, *, run_id: str) -> Decision | None:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pellucid.bundle import Calibration
+from pellucid.bundle.gates import make_gates
 from pellucid.core.digests import salted_digest
 from pellucid.domain.cohort import Cohort, Split
 from pellucid.domain.reference import ReferenceProfile
 from pellucid.domain.tumour import TumourHead
 from pellucid.domain.tuning import PatientDigests, TuningSpecimen
-from pellucid.slides.quality import quality_limits_digest
 from pellucid.statistics.posterior import logit_interval
 from pellucid.statistics.reference import distance
 from pellucid.training.calibrate import Answer, TunedSpecimen
@@ -33,17 +33,7 @@ class Gating:
 
     def gates(self) -> Gates:
         """As a site makes them of the bundle."""
-        return Gates(
-            temperature=self.calibration.temperature,
-            level=self.calibration.level,
-            sd_limit=self.reference.sd_limit,
-            distance_limit=self.reference.distance_limit,
-            synthetic_model=self.synthetic,
-            tumour_limit=None if self.tumour is None else self.tumour.limit,
-            tumour_head=None if self.tumour is None else self.tumour.digest,
-            n_passes=self.calibration.n_passes,
-            quality=quality_limits_digest(),
-        )
+        return make_gates(self.calibration, self.reference, self.tumour, synthetic=self.synthetic)
 
 
 def digest_patients(cohort: Cohort) -> PatientDigests:
