@@ -20,6 +20,12 @@ POLICY = SitePolicy(name="test")
 SPECIAL = tuple((kind, 1) for kind in ScanKind if kind is not ScanKind.CLEAR)
 
 
+@pytest.fixture(autouse=True)
+def unhurried_intake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An intake that doesn't break off its look for files because the machine is slow at the moment."""
+    monkeypatch.setattr("pellucid.pipeline.intake._STEP_S", 60.0)
+
+
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a few clear specimens and one of each special kind, small and at 0.5 um/px."""

@@ -86,8 +86,8 @@ class Intake:
         Specimens that are complete by then are entered. After half a second of that, None is given too: ask again
         while `n_waiting` isn't 0.
         """
-        until = time.monotonic() + _STEP_S
         self._heal()
+        until = time.monotonic() + _STEP_S
         while time.monotonic() < until:
             if self._enter_next():
                 continue
