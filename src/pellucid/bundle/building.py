@@ -137,7 +137,7 @@ def _write_content(part: Path, parts: BundleParts) -> None:
     (part / MODEL_CARD).write_bytes(card.encode())
     (part / TUNING).write_bytes(_json_file(parts, TUNING, lambda: to_plain(_tuning(parts))))
     if parts.ensemble:
-        (part / ENSEMBLE).write_bytes(ensemble_to_bytes([_tensors(state) for state in parts.ensemble]))
+        (part / ENSEMBLE).write_bytes(ensemble_to_bytes([_copies(state) for state in parts.ensemble]))
     if parts.tumour is not None:
         (part / TUMOUR).write_bytes(_json_file(parts, TUMOUR, lambda: to_plain(parts.tumour)))
 
@@ -150,17 +150,20 @@ def _json_file(parts: BundleParts, name: str, plain: Callable[[], Any]) -> bytes
 
 
 def _save_state(path: Path, state: Mapping[str, Any]) -> None:
-    from safetensors.torch import save
+    from pellucid.bundle.tensors import write_tensors
 
-    # save_file reports a full disk as an error of its own, without the operating system's number
-    path.write_bytes(save(_tensors(state)))
+    write_tensors(path, _tensors(state))
 
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
-    # Tensors that share memory, as tied weights do, can't be stored as they are; a copy of each can.
-    return {name: torch.as_tensor(value).detach().cpu().contiguous().clone() for name, value in state.items()}
+    return {name: torch.as_tensor(value).detach() for name, value in state.items()}
+
+
+def _copies(state: Mapping[str, Any]) -> dict[str, Any]:
+    # tensors that share memory, as tied weights do, can't be stored as they are; a copy of each can
+    return {name: tensor.cpu().contiguous().clone() for name, tensor in _tensors(state).items()}
 
 
 def _describe(part: Path, parts: BundleParts) -> Manifest:

@@ -93,8 +93,18 @@ class Bundle:
         """The encoder's spec."""
         return self.manifest.encoder
 
-    def load_encoder(self) -> "TileEncoder":
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the encoder's weights."""
+        return self.manifest.files[ENCODER].size
+
+    def load_encoder(self, *, device: str = "cpu") -> "TileEncoder":
         """The tile encoder with its weights, checked once more against the spec's digest.
+
+        The weights are mapped from the file, not read into memory of their own, as far as they stay on the CPU.
+
+        Args:
+            device: where it runs: `cpu`, `cuda:<n>`, or `auto` for the first accelerator, if any.
 
         Raises:
             BundleAltered: the file was changed since the bundle was loaded.
@@ -102,7 +112,7 @@ class Bundle:
         """
         from pellucid.encoders import load_encoder
 
-        return load_encoder(self.spec, _load_state(self.folder, ENCODER))
+        return load_encoder(self.spec, _load_state(self.folder, ENCODER), device=device)
 
     def load_head(self) -> "GatedAttention":
         """The attention head with its weights, checked once more against the manifest's digest.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pellucid.domain.policy import SitePolicy
     from pellucid.pipeline import RunOptions, RunSummary, StopRequest
     from pellucid.pipeline.ledger import Arrivals
+    from pellucid.pipeline.models import Model
     from pellucid.reports.publish import Published
 
 EXIT_INTERRUPTED = 130
@@ -173,7 +174,7 @@ def carry_out(
 
 def stream(
     cohort: "Cohort",
-    bundle: "Bundle",
+    bundle: "Model",
     out: Path,
     policy: "SitePolicy",
     options: "RunOptions",

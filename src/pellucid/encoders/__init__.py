@@ -11,17 +11,32 @@ from pellucid.encoders.errors import (
     BagUnfit,
     BagUnreadable,
     BagVersionUnknown,
+    DeviceUnusable,
+    EncoderUnknown,
+    FoundationMissing,
+    GoldenTileMismatch,
+    GoldenTileUnreadable,
+    HubAccessRefused,
+    HubUnreachable,
     NonFiniteFeatures,
+    RevisionUnpinned,
     SpecUnusable,
     TilesUnfit,
     WeightsAltered,
+    WeightsMissing,
     WeightsUnfit,
+    WeightsUnreadable,
 )
+from pellucid.encoders.registry import EncoderEntry, encoder_entries, encoder_entry
 from pellucid.encoders.spec import SMALL_SPEC, small_spec
 
 if TYPE_CHECKING:
+    from pellucid.encoders.architectures import build_network
+    from pellucid.encoders.golden_tile import check_golden_tile, read_golden_tiles
+    from pellucid.encoders.published import load_published, read_published
     from pellucid.encoders.small import SmallEncoder
-    from pellucid.encoders.tile_encoder import TileEncoder, load_encoder
+    from pellucid.encoders.tile_encoder import TileEncoder, load_encoder, load_network
+    from pellucid.encoders.weight_files import read_weights
     from pellucid.encoders.weights import check_state, state_digest
 
 __all__ = [
@@ -31,18 +46,38 @@ __all__ = [
     "BagUnfit",
     "BagUnreadable",
     "BagVersionUnknown",
+    "DeviceUnusable",
+    "EncoderEntry",
+    "EncoderUnknown",
+    "FoundationMissing",
+    "GoldenTileMismatch",
+    "GoldenTileUnreadable",
+    "HubAccessRefused",
+    "HubUnreachable",
     "NonFiniteFeatures",
+    "RevisionUnpinned",
     "SmallEncoder",
     "SpecUnusable",
     "TileEncoder",
     "TilesUnfit",
     "WeightsAltered",
+    "WeightsMissing",
     "WeightsUnfit",
+    "WeightsUnreadable",
     "bag_provenance",
+    "build_network",
+    "check_golden_tile",
     "check_state",
+    "encoder_entries",
+    "encoder_entry",
     "half_features",
     "load_encoder",
+    "load_network",
+    "load_published",
     "read_bag",
+    "read_golden_tiles",
+    "read_published",
+    "read_weights",
     "small_spec",
     "state_digest",
     "write_bag",
@@ -51,7 +86,14 @@ __all__ = [
 _NEEDS_TORCH = {
     "SmallEncoder": "small",
     "TileEncoder": "tile_encoder",
+    "build_network": "architectures",
+    "check_golden_tile": "golden_tile",
     "load_encoder": "tile_encoder",
+    "load_network": "tile_encoder",
+    "load_published": "published",
+    "read_golden_tiles": "golden_tile",
+    "read_published": "published",
+    "read_weights": "weight_files",
     "check_state": "weights",
     "state_digest": "weights",
 }

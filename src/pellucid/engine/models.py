@@ -11,6 +11,7 @@ from pellucid.engine.messages import Factory
 
 if TYPE_CHECKING:
     from pellucid.bundle import Bundle, TrustedKey
+    from pellucid.domain.encoder import EncoderSpec
     from pellucid.encoders import TileEncoder
     from pellucid.uncertainty import Sampler
 
@@ -32,25 +33,46 @@ def make(factory: Factory | None) -> Any:
     return function(**factory.arguments)
 
 
-def encoder_of_bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str) -> "TileEncoder":
+def encoder_of_bundle(
+    folder: Path, trusted: Sequence["TrustedKey"], digest: str, device: str = "auto"
+) -> "TileEncoder":
     """The tile encoder of a bundle, after it reproduced the bundle's golden checks on this machine.
 
     Args:
         folder: the bundle.
         trusted: the keys that the site trusts.
         digest: the digest that the bundle must have.
+        device: where the encoder runs: `cpu`, `cuda:<n>`, or `auto` for the first accelerator, if any.
 
     Raises:
         BundleChanged: it has another one.
+        DeviceUnusable: the device isn't here.
         GoldenMismatch: the model gives other numbers here.
         PellucidError: of the bundle, where it can't be verified.
     """
     from pellucid.bundle.golden import compare_golden
 
     bundle = _bundle(folder, trusted, digest)
-    encoder = bundle.load_encoder()
+    encoder = bundle.load_encoder(device=device)
     compare_golden(bundle.golden(), encoder, bundle.load_head(), model=bundle.model_digest)
     return encoder
+
+
+def encoder_of_weights(spec: "EncoderSpec", weights: Path, device: str = "auto") -> "TileEncoder":
+    """A registered encoder with its published weights, without any bundle.
+
+    Args:
+        spec: its spec with the digest of the weights, which those in the file must have.
+        weights: the file.
+        device: where the encoder runs: `cpu`, `cuda:<n>`, or `auto` for the first accelerator, if any.
+
+    Raises:
+        PellucidError: of the encoders, where the weights can't be read, or aren't those of the spec.
+    """
+    from pellucid.encoders import encoder_entry, load_encoder
+    from pellucid.encoders.weight_files import read_entry_weights
+
+    return load_encoder(spec, read_entry_weights(encoder_entry(spec.id), weights), device=device)
 
 
 def sampler_of_bundle(folder: Path, trusted: Sequence["TrustedKey"], digest: str) -> "Sampler":

@@ -15,7 +15,7 @@ from pellucid.records import RecordedDecision, Records, Run, ScanResult, Specime
 from pellucid.triage import Failure, Gates, LateScans, ScanEvidence, SpecimenEvidence, decide, scan_findings
 
 if TYPE_CHECKING:
-    from pellucid.bundle import Bundle
+    from pellucid.pipeline.models import Model
 
 _A_MOMENT = timedelta(minutes=10)
 _ENDED = set(TaskState) - {TaskState.QUEUED, TaskState.LEASED}
@@ -54,7 +54,7 @@ def terms_of(run: Run) -> Terms:
     )
 
 
-def gates_of(bundle: "Bundle") -> Gates:
+def gates_of(bundle: "Model") -> Gates:
     """The bundle's part in a decision, and the limits of scan quality that it is made with."""
     from pellucid.bundle.gates import make_gates
 

@@ -14,7 +14,7 @@ from pellucid.records import EnqueueResult, NewTask, Records, Run, ScanRow, Spec
 from pellucid.slides.fingerprint import FileChanged
 
 if TYPE_CHECKING:
-    from pellucid.bundle import Bundle
+    from pellucid.pipeline.models import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class KeyParts:
     purpose: str
 
     @classmethod
-    def of(cls, bundle: "Bundle", purpose: str) -> "KeyParts":
+    def of(cls, bundle: "Model", purpose: str) -> "KeyParts":
         """The parts for a bundle, by its own digest, so that a new temperature is a new answer."""
         return cls(model=bundle.digest, purpose=purpose)
 

@@ -9,14 +9,14 @@ from pellucid.domain.decision import Disposition, Verdict
 from pellucid.domain.reasons import Reason
 
 if TYPE_CHECKING:
-    from pellucid.bundle import Bundle
+    from pellucid.pipeline.models import Model
 
 STAGES = ("open", "tissue", "quality", "read", "encode", "passes", "artefacts")
 """Every stage that a scan's time is measured in, in their order."""
 _ROOMS = ("SLIDE", "RUN", "MODEL", "CORE", "RECORD")
 
 
-def run_metrics(bundle: "Bundle") -> ScanMetrics:
+def run_metrics(bundle: "Model") -> ScanMetrics:
     """Metrics at zero for a run under a bundle."""
     metrics = scan_metrics(
         MetricLabels(

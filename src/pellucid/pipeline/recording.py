@@ -27,7 +27,7 @@ from pellucid.statistics.reference import distance
 from pellucid.triage import ScanEvidence
 
 if TYPE_CHECKING:
-    from pellucid.bundle import Bundle
+    from pellucid.pipeline.models import Model
 
 SCANS = "scans"
 BAGS = "bags"
@@ -65,7 +65,7 @@ class Recording:
     """Records scans under one bundle, for one run."""
 
     records: Records
-    bundle: "Bundle"
+    bundle: "Model"
     out: Path
     run_id: str
     versions: Versions

@@ -5,7 +5,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pellucid._version import __version__
 from pellucid.core.clock import utc_now
@@ -21,7 +21,7 @@ from pellucid.domain.policy import SitePolicy
 from pellucid.engine.config import EngineConfig
 from pellucid.engine.engine import Engine
 from pellucid.engine.observing import Tuning, take_snapshot
-from pellucid.engine.sizing import Sizing, allotted_cores, choose_sizing, memory_budget
+from pellucid.engine.sizing import MODEL_BYTES, Sizing, allotted_cores, choose_sizing, memory_budget
 from pellucid.engine.snapshot import STATUS_NAME, EngineSnapshot, ended, write_snapshot
 from pellucid.pipeline.artefacts import writing
 from pellucid.pipeline.decisions import Terms, gates_of
@@ -30,7 +30,7 @@ from pellucid.pipeline.intake import Filing, Intake, KeyParts
 from pellucid.pipeline.interruption import StopRequest
 from pellucid.pipeline.ledger import Arrivals, LedgerEvents, RecordsLedger
 from pellucid.pipeline.metrics import run_metrics
-from pellucid.pipeline.models import models_of
+from pellucid.pipeline.models import AUTO, CPU, device_names, models_of
 from pellucid.pipeline.recording import Recording
 from pellucid.records import (
     DATABASE_NAME,
@@ -43,7 +43,7 @@ from pellucid.records import (
 )
 
 if TYPE_CHECKING:
-    from pellucid.bundle import Bundle
+    from pellucid.pipeline.models import Model
 
 LOG = "run.jsonl"
 METRICS = "metrics.prom"
@@ -84,7 +84,8 @@ class RunOptions:
         serves: go on while the queue is empty, until asked to stop.
         readers: reader processes; None chooses, and adjusts while it runs.
         device_threads: threads of the encoder on a CPU; None chooses.
-        devices: accelerators.
+        device: where encoders run: `cpu`, `cuda`, or `auto`, an accelerator where there is one.
+        devices: accelerators to use, at most as many as there are.
         grace_s, stall_s, device_stall_s, patience_s, lease_s, recycle_jobs: see `EngineConfig`.
     """
 
@@ -102,6 +103,7 @@ class RunOptions:
     serves: bool = False
     readers: int | None = None
     device_threads: int | None = None
+    device: str = AUTO
     devices: int = 1
     grace_s: float = 60.0
     stall_s: float = 120.0
@@ -129,7 +131,7 @@ class RunSummary:
 
 def run_cohort(
     cohort: Cohort,
-    bundle: "Bundle",
+    bundle: "Model",
     out: Path,
     *,
     policy: SitePolicy,
@@ -145,7 +147,8 @@ def run_cohort(
 
     Args:
         cohort: the scans to do; empty for a worker, which does what others entered.
-        bundle: a verified bundle; the device process checks that its golden outputs hold on this machine.
+        bundle: a verified bundle, whose golden outputs the device process reproduces on this machine; or an encoder
+            alone, where the run ends with embeddings.
         out: the folder of database, pictures, log, metrics and embeddings in the making.
         policy: the site's policy.
         events: is told what happens.
@@ -260,7 +263,9 @@ class _Run:
             patience_s=options.patience_s,
             recycle_jobs=options.recycle_jobs,
         )
-        models = models_of(recording.bundle, passes=not options.embeddings_only, devices=options.devices)
+        models = models_of(
+            recording.bundle, passes=not options.embeddings_only, devices=options.devices, device=options.device
+        )
         return Engine(
             models,
             config,
@@ -271,13 +276,16 @@ class _Run:
         )
 
     def _sizing(self) -> Sizing:
-        spec, cores = self.ledger.recording.bundle.spec, allotted_cores()
+        model, options, cores = self.ledger.recording.bundle, self.options, allotted_cores()
+        spec = model.spec
+        device: Literal["cpu", "cuda"] = "cpu" if CPU in device_names(options.device, options.devices) else "cuda"
         sizing = choose_sizing(
             batch_bytes=spec.batch_size * (spec.tile_px * spec.tile_px * 3 + spec.dim * 2),
-            device="cpu",
+            device=device,
             cores=cores,
             memory=memory_budget(),
-            device_threads=self.options.device_threads,
+            device_threads=options.device_threads,
+            model_bytes=MODEL_BYTES[device] + model.weights_bytes,
         )
         for sentence in sizing.explanation:
             logs.get_logger("engine").info("sizing", why=sentence)
@@ -386,7 +394,7 @@ def _serve(metrics: ScanMetrics, port: int) -> MetricsServer:
         raise PortUnusable(f"The metrics can't be offered on port {port}: {error}.") from error
 
 
-def _settings(bundle: "Bundle", policy: SitePolicy, options: RunOptions) -> dict[str, Any]:
+def _settings(bundle: "Model", policy: SitePolicy, options: RunOptions) -> dict[str, Any]:
     """What a later `explain` needs to derive the decisions of this run again."""
     return {
         "bundle": bundle.name,
