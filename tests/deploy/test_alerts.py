@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pellucid.core.telemetry.metrics import MetricLabels, scan_metrics, write_textfile
+from pellucid.core.telemetry.training_metrics import training_metrics
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 RULES = FOLDER / "pellucid.rules.yml"
@@ -25,6 +26,9 @@ ALERTS = {
     "PellucidPaused",
     "PellucidCertificateExpiresSoon",
     "PellucidAutonomyWithoutCertificate",
+    "PellucidCheckpointOverdue",
+    "PellucidTrainingStalled",
+    "PellucidCheckpointFailed",
 }
 
 
@@ -41,7 +45,7 @@ def exposition(tmp_path):
     )
     metrics.set_model(model="m", bundle="b", name="demo", synthetic=True)
     write_textfile(metrics, tmp_path / "pellucid.prom")
-    return (tmp_path / "pellucid.prom").read_text()
+    return (tmp_path / "pellucid.prom").read_text() + training_metrics("run-7").text().decode()
 
 
 def test_rules_are_valid():
@@ -110,6 +114,26 @@ def test_each_alert_has_a_firing_and_a_silent_case(alert):
         ("seconds > 3600)", "seconds > 0)"),
         ("            and (time() - pellucid_certificate_expiry_timestamp_seconds > 3600)\n", ""),
         ("          or (pellucid_autonomy_without_certificate > 0)\n", ""),
+        ("> 3 * pellucid_training", "> 2 * pellucid_training"),
+        ("> 3 * pellucid_training", "> 4 * pellucid_training"),
+        (
+            "interval_seconds)\n          and (pellucid_training_running == 1)\n",
+            "interval_seconds)\n",
+        ),
+        ("            (pellucid_training_stalled == 1)\n            or (time()", "            (time()"),
+        ("limit_seconds + 120)", "limit_seconds + 1200)"),
+        ("limit_seconds + 120)", "limit_seconds * 0)"),
+        (
+            "or (time() - pellucid_training_last_step_timestamp_seconds > pellucid_training_stall_limit_seconds + 120)",
+            "",
+        ),
+        ("          )\n          and (pellucid_training_running == 1)\n", "          )\n"),
+        ("failures_total[1h]) > 0)\n          and (pellucid_training_running == 1)\n", "failures_total[1h]) > 0)\n"),
+        (
+            "(increase(pellucid_training_checkpoint_failures_total[1h]) > 0)",
+            "(pellucid_training_checkpoint_failures_total > 0)",
+        ),
+        ("checkpoint_failures_total[1h]) > 0", "checkpoint_failures_total[1h]) >= 2.5"),
     ],
 )
 def test_the_cases_notice_a_changed_rule(tmp_path, before, after):
@@ -127,7 +151,7 @@ def test_every_metric_that_rules_name_exists(tmp_path):
     named = set(re.findall(r"\bpellucid_\w+", " ".join(re.findall(r"expr: >-\n((?: {10}.*\n)+)", RULES.read_text()))))
     exposed = {line.split("{")[0].split(" ")[0] for line in exposition(tmp_path).splitlines() if line[0] != "#"}
 
-    assert len(named) == 19
+    assert len(named) == 26
     assert named <= exposed
 
 

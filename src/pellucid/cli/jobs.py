@@ -19,6 +19,7 @@ from pellucid.engine.snapshot import (
     read_snapshot,
 )
 from pellucid.records import Pause, QueueSummary, Records, RunState, Task, TaskState, is_dead
+from pellucid.training.journal.health import TrainingReport, find_trainings, look_at_training
 
 _SUFFIX = ".embeddings"
 
@@ -95,6 +96,7 @@ class Status:
     queue: QueueSummary | None = None
     pauses: tuple[Pause, ...] = ()
     quarantined: tuple[SetAside, ...] = ()
+    trainings: tuple[TrainingReport, ...] = ()
 
 
 def look_at_engine(out: Path, now: float) -> EngineReport | None:
@@ -126,6 +128,7 @@ def look_at_all(records: Records, out: Path) -> Status:
         queue=records.queue_summary(),
         pauses=tuple(records.pauses()),
         quarantined=tuple(_set_aside(records, task, now) for task in records.tasks(state=TaskState.QUARANTINED)),
+        trainings=_trainings(out),
     )
 
 
@@ -141,7 +144,12 @@ def look_without_records(out: Path, problem: str) -> Status:
     """What the folder alone tells; scans without a pseudonym are named by the beginning of their task's key."""
     now = time.time()
     scans = tuple(_scan(key[:12], None, None, state, now, Life.UNKNOWN) for key, state in find_checkpoints(out).items())
-    return Status(engine=look_at_engine(out, now), problem=problem, scans=scans)
+    return Status(engine=look_at_engine(out, now), problem=problem, scans=scans, trainings=_trainings(out))
+
+
+def _trainings(out: Path) -> tuple[TrainingReport, ...]:
+    """Those in and directly below the folder; `pellucid train status` also reads every byte of their checkpoints."""
+    return tuple(look_at_training(run, hashes=False) for run in find_trainings(out))
 
 
 def find_checkpoints(out: Path) -> dict[str, CheckpointState]:

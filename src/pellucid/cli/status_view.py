@@ -10,6 +10,7 @@ from rich.text import Text
 from pellucid.cli.jobs import EngineReport, Life, RunReport, ScanReport, Status
 from pellucid.cli.quantities import listed, size, span
 from pellucid.cli.queue_view import counts, pause_line, summary_lines
+from pellucid.cli.train_status_view import report_view
 from pellucid.core.serial import to_plain
 
 _COLOURS = {
@@ -56,6 +57,7 @@ def status_plain(status: Status) -> dict[str, Any]:
         },
         "pauses": [asdict(one) for one in status.pauses],
         "quarantined": to_plain(status.quarantined),
+        "trainings": to_plain(status.trainings),
     }
 
 
@@ -71,7 +73,7 @@ def status_view(status: Status) -> RenderableType:
         parts.append(_heading("Scans begun"))
         for scan in status.scans:
             parts += _scan(scan)
-    elif status.problem is None:
+    elif status.problem is None and not status.trainings:
         parts.append(Text("No scan is begun: a kill or a power cut loses nothing."))
     if status.queue is not None:
         parts += [_heading("Queue"), *summary_lines(status.queue)]
@@ -82,6 +84,8 @@ def status_view(status: Status) -> RenderableType:
         parts += [
             Text(f"{one.scan}  {one.code or ''}  since {span(one.since_s)}: {one.cause}") for one in status.quarantined
         ]
+    if status.trainings:
+        parts += [_heading("Trainings here"), *(report_view(report) for report in status.trainings)]
     return Group(*parts)
 
 

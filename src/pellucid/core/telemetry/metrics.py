@@ -9,7 +9,7 @@ import math
 import platform
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
-from prometheus_client.metrics_core import Metric
 
 from pellucid.core.files import write_bytes
 from pellucid.core.telemetry.engine_metrics import OTHER, EngineMetrics, Snapshot, engine_metrics
+from pellucid.core.telemetry.registry import PlainRegistry
 
 DURATION_BUCKETS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
 """Seconds."""
@@ -166,22 +166,13 @@ class ScanMetrics:
             self.audit_verify_failures.inc()
 
 
-class _Registry(CollectorRegistry):
-    """A registry without the `_created` series, which would double the number of counters for no use here."""
-
-    def collect(self) -> Iterator[Metric]:
-        for family in super().collect():
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-            yield family
-
-
 def scan_metrics(labels: MetricLabels, *, software_version: str) -> ScanMetrics:
     """The metrics of this process at zero, in a new registry.
 
     `pellucid_last_progress_timestamp_seconds` starts at the time of this call, for a process that has just started has
     not stalled; `pellucid_audit_last_verified_timestamp_seconds` starts at 0, which means never.
     """
-    registry = _Registry(auto_describe=True)
+    registry = PlainRegistry(auto_describe=True)
     made = ScanMetrics(registry=registry, labels=labels, engine=engine_metrics(registry), **_families(registry))
     _create_at_zero(made)
     made.build_info.labels(software_version, platform.python_version()).set(1)
