@@ -8,7 +8,8 @@ from pellucid.aggregators import GatedAttentionConfig, load_head
 from pellucid.encoders import state_digest
 from pellucid.training import HeadTraining, TrainingConfig
 from pellucid.training.determinism import deterministic, torch_generator
-from pellucid.training.head_loop import ChannelDropout, scan_weights, train_ensemble, train_head
+from pellucid.training.head_loop import ChannelDropout, ensemble_tasks, scan_weights, train_head
+from pellucid.training.task import run_through
 
 HEAD = GatedAttentionConfig(input_dim=8, trunk_dim=32, gate_dim=16)
 CONFIG = TrainingConfig(head=HeadTraining(epochs=25, learning_rate=3e-3))
@@ -40,23 +41,23 @@ def test_same_configuration_gives_the_same_weights_and_leaves_the_global_generat
 def test_ensemble_learns_the_same_with_other_weights_and_leaves_the_first_head_as_it_is(bags):
     items = [bags(number, number % 2, shift=3.0) for number in range(24)]
     config = replace(CONFIG, ensemble_heads=2)
-    seen = []
     with deterministic(1):
-        states = train_ensemble(items, HEAD, config, lambda *step: seen.append(step))
+        tasks = ensemble_tasks(items, HEAD, config)
+        for task in tasks:
+            run_through(task, lambda *_: None)
+        states = [task.state() for task in tasks]
         first, _ = train_head(items, HEAD, config, lambda *_: None)
+    assert [task.name for task in tasks] == ["member-1", "member-2"]
     assert state_digest(first) == state_digest(train(items)[0])
     assert len({state_digest(state) for state in (first, *states)}) == 3
     unseen = [bags(number, number % 2, shift=3.0) for number in range(100, 120)]
     for head in (load_head(HEAD, state) for state in states):
         logits = [float(head(torch.from_numpy(item.bag.features.astype(np.float32))).logit) for item in unseen]
         assert [logit > 0 for logit in logits] == [bool(item.scan.label) for item in unseen]
-    steps = [done for _, done, _ in seen]
-    assert steps == list(range(1, len(steps) + 1))
-    assert seen[-1] == ("ensemble", len(steps), len(steps))
 
 
 def test_no_ensemble_where_none_is_wanted(bags):
-    assert train_ensemble([bags(0), bags(1, 1)], HEAD, replace(CONFIG, ensemble_heads=0), lambda *_: None) == []
+    assert ensemble_tasks([bags(0), bags(1, 1)], HEAD, replace(CONFIG, ensemble_heads=0)) == []
 
 
 def test_channel_dropout_drops_whole_channels_and_keeps_the_mean():

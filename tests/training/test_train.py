@@ -99,7 +99,7 @@ def test_record_holds_losses_figures_and_every_slide_left_out(trained, damaged):
 
 def test_progress_reaches_the_end_of_each_stage_in_order(trained):
     ends = [stage for stage, done, total in trained[2] if done == total]
-    assert ends == ["survey", "tiles", "encoder", "bags", "head", "ensemble", "reference", "calibration"]
+    assert ends == ["survey", "tiles", "encoder", "bags", "head", "member-1", "member-2", "reference", "calibration"]
 
 
 def test_tumour_head_tells_planted_tumour_on_tiles_that_no_training_saw(unseen, everything, trained):

@@ -14,6 +14,7 @@ from pellucid.cli import (
     cohort,
     demo,
     doctor,
+    encoder,
     error_list,
     evaluate,
     explain,
@@ -62,9 +63,10 @@ for name, group in (
     ("policy", policy),
     ("monitor", monitor),
     ("audit", audit),
+    ("train", train),
+    ("encoder", encoder),
 ):
     app.add_typer(group.app, name=name)
-app.command("train")(train.train)
 app.command("certify")(certify.certify)
 app.command("evaluate")(evaluate.evaluate)
 

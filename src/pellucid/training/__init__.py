@@ -3,13 +3,28 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pellucid.training.config import EncoderTraining, HeadTraining, Limits, TrainingConfig
+from pellucid.training.config import (
+    BagsTraining,
+    CheckpointPolicy,
+    EncoderTraining,
+    EndToEndTraining,
+    HeadTraining,
+    Limits,
+    Mode,
+    Precision,
+    TrainingConfig,
+)
+from pellucid.training.config_file import load_config
 from pellucid.training.errors import (
     CohortUntrainable,
+    EncoderNeeded,
+    RanksInvalid,
+    RunFolderTaken,
     ScanUnfit,
     SlidesUnusable,
     TrainingConfigInvalid,
     TrainingDiverged,
+    TrainingInterrupted,
 )
 from pellucid.training.scans import Progress
 
@@ -17,16 +32,26 @@ if TYPE_CHECKING:
     from pellucid.training.train import train_bundle
 
 __all__ = [
+    "BagsTraining",
+    "CheckpointPolicy",
     "CohortUntrainable",
+    "EncoderNeeded",
     "EncoderTraining",
+    "EndToEndTraining",
     "HeadTraining",
     "Limits",
+    "Mode",
+    "Precision",
     "Progress",
+    "RanksInvalid",
+    "RunFolderTaken",
     "ScanUnfit",
     "SlidesUnusable",
     "TrainingConfig",
     "TrainingConfigInvalid",
     "TrainingDiverged",
+    "TrainingInterrupted",
+    "load_config",
     "train_bundle",
 ]
 

@@ -3,13 +3,24 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pellucid.core.errors import PellucidError
 from pellucid.domain.encoder import EncoderSpec
-from pellucid.encoders import Bag, TileEncoder, bag_provenance, half_features, load_encoder
+from pellucid.encoders import (
+    BAG_SUFFIX,
+    Bag,
+    TileEncoder,
+    bag_provenance,
+    half_features,
+    load_encoder,
+    read_bag,
+    write_bag,
+)
 from pellucid.slides import open_slide, read_tiles
 from pellucid.training.config import TrainingConfig
 from pellucid.training.errors import ScanUnfit
@@ -32,16 +43,29 @@ def embed_scans(
     state: Mapping[str, Tensor],
     config: TrainingConfig,
     progress: Progress,
+    *,
+    folder: Path | None = None,
+    device: str = "cpu",
 ) -> tuple[list[EmbeddedScan], list[ScanLeftOut]]:
     """Embed every readable tile of each scan, rounded to float16.
+
+    Args:
+        scans: what to embed.
+        spec: the encoder's spec.
+        state: its weights.
+        config: how many threads read and encode.
+        progress: told after each scan.
+        folder: where each bag is kept as soon as it is made; one that is there, of the same scan, grid and encoder, is
+            not made again.
+        device: where the encoder runs.
 
     Returns:
         One bag a scan, in order, and the scans left out, of which no tile could be read or a feature isn't finite.
     """
-    encoders = _EncoderPerThread(spec, state)
+    encoders = _EncoderPerThread(spec, state, device)
     return each_scan(
         scans,
-        lambda scan: _embed(scan, encoders.mine()),
+        lambda scan: _kept(scan, spec, folder) or _keep(_embed(scan, encoders.mine()), folder),
         entry_of=lambda scan: scan.entry,
         stage="bags",
         workers=config.workers,
@@ -49,17 +73,46 @@ def embed_scans(
     )
 
 
+def _kept(scan: SurveyedScan, spec: EncoderSpec, folder: Path | None) -> EmbeddedScan | None:
+    """The scan's bag as an earlier start made it; a damaged one, or another encoder's, is made again."""
+    if folder is None or not (path := _place(folder, scan)).exists():
+        return None
+    try:
+        bag = read_bag(path)
+    except PellucidError:
+        return None
+    if bag.provenance != _provenance(scan, spec):
+        return None
+    index = {(x, y): nth for nth, (x, y) in enumerate(scan.grid.coords.tolist())}
+    tiles = np.array([index[x, y] for x, y in bag.coords.tolist()], dtype=np.int64)
+    return EmbeddedScan(scan=scan, bag=bag, tiles=tiles)
+
+
+def _keep(item: EmbeddedScan, folder: Path | None) -> EmbeddedScan:
+    if folder is not None:
+        write_bag(_place(folder, item.scan), item.bag)
+    return item
+
+
+def _place(folder: Path, scan: SurveyedScan) -> Path:
+    return folder / f"{scan.digest}{BAG_SUFFIX}"
+
+
+def _provenance(scan: SurveyedScan, spec: EncoderSpec) -> dict[str, str]:
+    return bag_provenance(scan=scan.digest, spec=spec, grid=scan.grid, scale=scan.scale)
+
+
 class _EncoderPerThread:
     """An encoder owns one batch buffer, so each thread has its own."""
 
-    def __init__(self, spec: EncoderSpec, state: Mapping[str, Tensor]) -> None:
-        self._spec, self._state = spec, state
+    def __init__(self, spec: EncoderSpec, state: Mapping[str, Tensor], device: str) -> None:
+        self._spec, self._state, self._device = spec, state, device
         self._local = threading.local()
 
     def mine(self) -> TileEncoder:
         encoder: TileEncoder | None = getattr(self._local, "encoder", None)
         if encoder is None:
-            encoder = self._local.encoder = load_encoder(self._spec, self._state)
+            encoder = self._local.encoder = load_encoder(self._spec, self._state, device=self._device)
         return encoder
 
 
@@ -76,6 +129,7 @@ def _embed(scan: SurveyedScan, encoder: TileEncoder) -> EmbeddedScan:
                 readable[index] = True
     if not readable.any():
         raise ScanUnfit(f"None of the scan's {len(readable)} tiles can be decoded.")
-    provenance = bag_provenance(scan=scan.digest, spec=spec, grid=scan.grid, scale=scan.scale)
-    bag = Bag(features=features[readable], coords=scan.grid.coords[readable], provenance=provenance)
+    bag = Bag(
+        features=features[readable], coords=scan.grid.coords[readable], provenance=_provenance(scan, encoder.spec)
+    )
     return EmbeddedScan(scan=scan, bag=bag, tiles=np.flatnonzero(readable))

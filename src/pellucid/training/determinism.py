@@ -28,4 +28,9 @@ def deterministic(threads: int) -> Iterator[None]:
 
 def torch_generator(*parts: str | int) -> torch.Generator:
     """A torch generator keyed by the parts, as `core.seeds.generator` is for NumPy."""
-    return torch.Generator().manual_seed(derive_seed(*parts) % (1 << 63))
+    return torch.Generator().manual_seed(step_seed(*parts))
+
+
+def step_seed(*parts: str | int) -> int:
+    """The seed of a torch generator for one step, or whatever the parts name; `0 <= seed < 2**63`."""
+    return derive_seed(*parts) % (1 << 63)

@@ -1,7 +1,6 @@
 """Training the tile encoder on tissue class and weak slide label at once."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -13,57 +12,96 @@ from pellucid.domain.encoder import EncoderSpec
 from pellucid.encoders import SmallEncoder
 from pellucid.training.augment import augment
 from pellucid.training.config import TrainingConfig
-from pellucid.training.descent import Descent
+from pellucid.training.descent import Descent, EpochLosses
 from pellucid.training.determinism import torch_generator
 from pellucid.training.scans import Progress
+from pellucid.training.task import Stateful, run_through
 from pellucid.training.tiles import UNKNOWN, TileSet
 
 
-def train_encoder(
-    tiles: TileSet, spec: EncoderSpec, config: TrainingConfig, progress: Progress
-) -> tuple[dict[str, Tensor], list[float]]:
-    """Train a small encoder with two linear outputs, which are dropped afterwards: tumour or not, mutated or not.
+class EncoderTask:
+    """Training a small encoder with two linear outputs, which are dropped afterwards: tumour or not, mutated or not.
 
-    The slide's label is taken for its tumour tiles, and for all tiles of a slide whose tumour isn't known.
+    The slide's label is taken for its tumour tiles, and for all tiles of a slide whose tumour isn't known. The order of
+    an epoch is keyed by (seed, epoch), the augmentation of a step by (seed, step); the last epoch's weights count.
 
     Args:
         tiles: what to learn from.
         spec: whose mean and std normalise the tiles.
         config: seed and settings.
-        progress: told after each step.
+    """
+
+    name = "encoder"
+
+    def __init__(self, tiles: TileSet, spec: EncoderSpec, config: TrainingConfig) -> None:
+        settings = config.encoder
+        self._tiles, self._spec, self._settings, self._seed = tiles, spec, settings, config.seed
+        self._network = SmallEncoder(seed=config.seed).to(memory_format=torch.channels_last).train()
+        self._outputs = _outputs(self._network.dim, config.seed)
+        self.epoch_steps = math.ceil(len(tiles) / settings.batch_size)
+        self.n_steps = settings.epochs * self.epoch_steps
+        self._descent = Descent(
+            [*self._network.parameters(), *self._outputs.parameters()],
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            n_steps=self.n_steps,
+            what="encoder",
+        )
+        self._targets = _Targets(tiles)
+        self.losses = EpochLosses(settings.epochs)
+
+    def parts(self) -> dict[str, Stateful]:
+        """Network, outputs, optimiser and the losses so far."""
+        return {
+            "network": self._network,
+            "outputs": self._outputs,
+            "optimiser": self._descent.optimiser,
+            "losses": self.losses,
+        }
+
+    def step(self, number: int) -> dict[str, float]:
+        """Learn from the tiles of step `number`."""
+        epoch, nth = divmod(number, self.epoch_steps)
+        rows = self._rows(epoch, nth)
+        chance = torch_generator("encoder", self._seed, number)
+        pixels = augment(self._tiles.pixels[rows], self._settings.crop_px, chance)
+        loss = self._targets.loss(self._outputs(self._network(_normalise(pixels, self._spec))), rows)
+        value = self._descent.step(number, loss)
+        self.losses.add(epoch, value, len(rows))
+        return {"loss": value, "learning_rate": self._descent.learning_rate(number)}
+
+    def epoch_ended(self, epoch: int) -> dict[str, float]:
+        """The epoch's mean loss."""
+        return {"epoch_loss": self.losses.mean(epoch)}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of the encoder's weights."""
+        return {name: value.detach().contiguous().clone() for name, value in self._network.state_dict().items()}
+
+    def _rows(self, epoch: int, nth: int) -> NDArray[np.int64]:
+        order = torch.randperm(len(self._tiles), generator=torch_generator("encoder-order", self._seed, epoch)).numpy()
+        rows = order[nth * self._settings.batch_size : (nth + 1) * self._settings.batch_size]
+        # batch normalisation can't learn from one tile
+        return rows if len(rows) > 1 else np.repeat(rows, 2)
+
+
+def train_encoder(
+    tiles: TileSet, spec: EncoderSpec, config: TrainingConfig, progress: Progress
+) -> tuple[dict[str, Tensor], list[float]]:
+    """Train a small encoder from beginning to end, without checkpoints: see `EncoderTask`.
 
     Returns:
-        The encoder's weights (the last epoch's) and the mean loss of each epoch.
+        The encoder's weights and the mean loss of each epoch.
 
     Raises:
         TrainingDiverged: a loss is NaN or infinite.
     """
-    network = SmallEncoder(seed=config.seed).to(memory_format=torch.channels_last)
-    outputs = _outputs(network.dim, config.seed)
-    settings = config.encoder
-    n_steps = settings.epochs * math.ceil(len(tiles) / settings.batch_size)
-    descent = Descent(
-        [*network.parameters(), *outputs.parameters()],
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        n_steps=n_steps,
-        what="encoder",
-    )
-    targets = _Targets(tiles)
-    source = torch_generator("encoder", config.seed)
-    losses: list[float] = []
-    step = 0
-    network.train()
-    for _ in range(settings.epochs):
-        total = 0.0
-        for rows in _batches(len(tiles), settings.batch_size, source):
-            pixels = augment(tiles.pixels[rows], settings.crop_px, source)
-            loss = targets.loss(outputs(network(_normalise(pixels, spec))), rows)
-            total += descent.step(loss) * len(rows)
-            step += 1
-            progress("encoder", step, n_steps)
-        losses.append(total / len(tiles))
-    return {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}, losses
+    task = EncoderTask(tiles, spec, config)
+    run_through(task, progress)
+    return task.state(), task.losses.means()
 
 
 def class_weights(classes: NDArray[np.int8]) -> NDArray[np.float32]:
@@ -104,14 +142,6 @@ def _outputs(dim: int, seed: int) -> nn.Linear:
     nn.init.xavier_normal_(layer.weight, generator=torch_generator("encoder-outputs", seed))
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def _batches(count: int, size: int, source: torch.Generator) -> Iterator[NDArray[np.int64]]:
-    order = torch.randperm(count, generator=source).numpy()
-    for start in range(0, count, size):
-        rows = order[start : start + size]
-        # batch normalisation can't learn from one tile
-        yield rows if len(rows) > 1 else np.repeat(rows, 2)
 
 
 def _normalise(tiles: Tensor, spec: EncoderSpec) -> Tensor:

@@ -36,3 +36,31 @@ class ScanUnfit(PellucidError):
 
     code = "PEL-TRAIN-005"
     remedy = "Scan the slide again, or leave it out."
+
+
+class RanksInvalid(PellucidError):
+    """The processes of a training can't find each other."""
+
+    code = "PEL-TRAIN-006"
+    remedy = "Start the ranks with torchrun, or with srun and MASTER_ADDR set to the first node's address."
+
+
+class TrainingInterrupted(PellucidError):
+    """A training was asked to stop; what it had learnt is in its newest checkpoint."""
+
+    code = "PEL-TRAIN-007"
+    remedy = "Start the same command again: it goes on where it stopped."
+
+
+class RunFolderTaken(PellucidError):
+    """A run folder holds something that is no training of Pellucid."""
+
+    code = "PEL-TRAIN-008"
+    remedy = "Name a new folder with --out."
+
+
+class EncoderNeeded(PellucidError):
+    """A bundle can't be made without the encoder that the bags come from."""
+
+    code = "PEL-TRAIN-009"
+    remedy = "Name its spec and weights in [bags], or take the head from the run folder."

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +15,11 @@ from pellucid.aggregators import GatedAttention, GatedAttentionConfig
 from pellucid.core.seeds import derive_seed
 from pellucid.training.bags import EmbeddedScan
 from pellucid.training.config import TrainingConfig
-from pellucid.training.descent import Descent
-from pellucid.training.determinism import torch_generator
+from pellucid.training.descent import Descent, EpochLosses
+from pellucid.training.determinism import step_seed, torch_generator
 from pellucid.training.encoder_loop import class_weights
 from pellucid.training.scans import Progress
+from pellucid.training.task import Stateful, run_through
 
 _SEEDS = 1 << 63
 
@@ -42,43 +43,111 @@ class ChannelDropout(nn.Module):
         return features * (keep / (1 - self._rate))
 
 
-def train_ensemble(
-    bags: Sequence[EmbeddedScan], head_config: GatedAttentionConfig, config: TrainingConfig, progress: Progress
-) -> list[dict[str, Tensor]]:
-    """Train `config.ensemble_heads` more heads, which differ from the first only in what chance decides.
+class HeadTask:
+    """Training a gated attention head on bags; the last epoch's weights count, so nothing is selected on any split.
+
+    Each scan weighs by its class, so that both classes weigh the same in sum, and a specimen's scans share the weight
+    of one. The order of an epoch is keyed by (seed, epoch); tiles and dropout of a step by (seed, step).
+
+    Args:
+        bags: what to learn from.
+        head_config: the head.
+        config: seed and settings.
+        name: names the task.
+        initial: the weights to begin with; drawn from the seed where omitted.
+    """
+
+    def __init__(
+        self,
+        bags: Sequence[EmbeddedScan],
+        head_config: GatedAttentionConfig,
+        config: TrainingConfig,
+        *,
+        name: str = "head",
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.name = name
+        self._bags, self._settings, self._seed = bags, config.head, config.seed
+        self.epoch_steps = math.ceil(len(bags) / self._settings.bags_per_step)
+        self.n_steps = self._settings.epochs * self.epoch_steps
+        self._chance = torch_generator("head", config.seed)
+        self._head = GatedAttention(head_config, seed=config.seed)
+        if initial is not None:
+            self._head.load_state_dict(dict(initial))
+        for site, (_, rate) in head_config.sites.items():
+            self._head.dropout[site] = ChannelDropout(rate, self._chance)
+        self._head.train()
+        self._descent = Descent(
+            self._head.parameters(),
+            learning_rate=self._settings.learning_rate,
+            weight_decay=self._settings.weight_decay,
+            n_steps=self.n_steps,
+            what="head",
+        )
+        self._weights = scan_weights(bags)
+        self.losses = EpochLosses(self._settings.epochs)
+
+    def parts(self) -> dict[str, Stateful]:
+        """The head, its optimiser and the losses so far."""
+        return {"head": self._head, "optimiser": self._descent.optimiser, "losses": self.losses}
+
+    def step(self, number: int) -> dict[str, float]:
+        """Learn from the bags of step `number`."""
+        epoch, nth = divmod(number, self.epoch_steps)
+        start = nth * self._settings.bags_per_step
+        chosen = self._order(epoch)[start : start + self._settings.bags_per_step]
+        self._chance.manual_seed(step_seed("head", self._seed, number))
+        each = [self._weights[i] * self._loss(self._bags[i]) for i in chosen]
+        loss = self._descent.step(number, torch.stack(each).sum() / len(chosen))
+        self.losses.add(epoch, loss, len(chosen))
+        return {"loss": loss, "learning_rate": self._descent.learning_rate(number)}
+
+    def epoch_ended(self, epoch: int) -> dict[str, float]:
+        """The epoch's mean loss."""
+        return {"epoch_loss": self.losses.mean(epoch)}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of the head's weights."""
+        return {name: value.detach().clone() for name, value in self._head.state_dict().items()}
+
+    def _order(self, epoch: int) -> list[int]:
+        order: list[int] = torch.randperm(
+            len(self._bags), generator=torch_generator("head-order", self._seed, epoch)
+        ).tolist()
+        return order
+
+    def _loss(self, item: EmbeddedScan) -> Tensor:
+        rows = torch.randperm(len(item.bag), generator=self._chance)[: self._settings.tiles_per_bag].numpy()
+        features = torch.from_numpy(item.bag.features[rows].astype(np.float32))
+        wanted = torch.tensor(float(item.scan.label))
+        return functional.binary_cross_entropy_with_logits(self._head(features).logit, wanted)
+
+
+def ensemble_tasks(
+    bags: Sequence[EmbeddedScan], head_config: GatedAttentionConfig, config: TrainingConfig
+) -> list[HeadTask]:
+    """`config.ensemble_heads` more heads, which differ from the first only in what chance decides.
 
     Each has its own first weights, order of slides, tiles and dropout, from a seed derived from `config.seed`.
-
-    Returns:
-        The weights of each.
-
-    Raises:
-        TrainingDiverged: a loss is NaN or infinite.
     """
-    states = []
-    for number in range(config.ensemble_heads):
-        member = replace(config, seed=derive_seed("ensemble", config.seed, number) % _SEEDS)
-        state, _ = train_head(bags, head_config, member, _share_of(progress, number, config.ensemble_heads))
-        states.append(state)
-    return states
-
-
-def _share_of(progress: Progress, number: int, count: int) -> Progress:
-    """Reports one head's steps as those of `count` heads, of which `number` are done."""
-
-    def report(_stage: str, done: int, total: int) -> None:
-        progress("ensemble", number * total + done, count * total)
-
-    return report
+    return [
+        HeadTask(
+            bags,
+            head_config,
+            replace(config, seed=derive_seed("ensemble", config.seed, number) % _SEEDS),
+            name=f"member-{number + 1}",
+        )
+        for number in range(config.ensemble_heads)
+    ]
 
 
 def train_head(
     bags: Sequence[EmbeddedScan], head_config: GatedAttentionConfig, config: TrainingConfig, progress: Progress
 ) -> tuple[dict[str, Tensor], list[float]]:
-    """Train a gated attention head; the last epoch's weights are taken, so nothing is selected on any split.
-
-    Each scan weighs by its class, so that both classes weigh the same in sum, and a specimen's scans share the weight
-    of one.
+    """Train one head from beginning to end, without checkpoints: see `HeadTask`.
 
     Returns:
         The head's weights and the mean loss of each epoch.
@@ -86,33 +155,9 @@ def train_head(
     Raises:
         TrainingDiverged: a loss is NaN or infinite.
     """
-    source = torch_generator("head", config.seed)
-    head = GatedAttention(head_config, seed=config.seed)
-    for site, (_, rate) in head_config.sites.items():
-        head.dropout[site] = ChannelDropout(rate, source)
-    settings = config.head
-    weights = scan_weights(bags)
-    per_epoch = math.ceil(len(bags) / settings.bags_per_step)
-    n_steps = settings.epochs * per_epoch
-    descent = Descent(
-        head.parameters(),
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        n_steps=n_steps,
-        what="head",
-    )
-    losses: list[float] = []
-    head.train()
-    for epoch in range(settings.epochs):
-        order = torch.randperm(len(bags), generator=source).tolist()
-        total = 0.0
-        for step, start in enumerate(range(0, len(order), settings.bags_per_step), start=1):
-            chosen = order[start : start + settings.bags_per_step]
-            each = [weights[i] * _loss(head, bags[i], settings.tiles_per_bag, source) for i in chosen]
-            total += descent.step(torch.stack(each).sum() / len(chosen)) * len(chosen)
-            progress("head", epoch * per_epoch + step, n_steps)
-        losses.append(total / len(bags))
-    return {name: value.detach().clone() for name, value in head.state_dict().items()}, losses
+    task = HeadTask(bags, head_config, config)
+    run_through(task, progress)
+    return task.state(), task.losses.means()
 
 
 def scan_weights(bags: Sequence[EmbeddedScan]) -> list[float]:
@@ -122,10 +167,3 @@ def scan_weights(bags: Sequence[EmbeddedScan]) -> list[float]:
     raw = class_weights(labels) / np.array([n_scans[item.scan.entry.specimen] for item in bags])
     weights: list[float] = (raw / raw.mean()).tolist()
     return weights
-
-
-def _loss(head: GatedAttention, item: EmbeddedScan, max_tiles: int, source: torch.Generator) -> Tensor:
-    rows = torch.randperm(len(item.bag), generator=source)[:max_tiles]
-    features = torch.from_numpy(item.bag.features)[rows].to(torch.float32)
-    wanted = torch.tensor(float(item.scan.label))
-    return functional.binary_cross_entropy_with_logits(head(features).logit, wanted)
