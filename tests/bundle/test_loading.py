@@ -1,5 +1,6 @@
 """What of a bundle is believed: nothing that a trusted key hasn't signed, byte for byte."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from pellucid.bundle import (
     SigningKey,
     load_bundle,
 )
+from pellucid.bundle.golden import compare_golden
 from pellucid.bundle.manifest import REQUIRED
 from pellucid.core.digests import digest_file
 from pellucid.core.errors import PellucidError
@@ -418,3 +420,20 @@ def _nudge(path: Path) -> None:
     name = next(name for name in sorted(arrays) if arrays[name].is_floating_point())
     arrays[name] = arrays[name] + 0.01
     save_file(arrays, path)
+
+
+@pytest.mark.parametrize(
+    ("precision", "shift", "passes"), [("float32", 0.01, False), ("bfloat16", 0.01, True), ("bfloat16", 0.2, False)]
+)
+def test_golden_embeddings_may_differ_as_far_as_the_precision_rounds(
+    bundle_folder: Path, key: SigningKey, precision: str, shift: float, passes: bool
+) -> None:
+    bundle = load_bundle(bundle_folder, [key.trusted()])
+    encoder, golden = bundle.load_encoder(), bundle.golden()
+    encoder.spec = dataclasses.replace(encoder.spec, precision=precision)
+    moved = dataclasses.replace(golden, embeddings=golden.embeddings + np.float32(shift))
+    if passes:
+        compare_golden(moved, encoder, bundle.load_head(), model=bundle.model_digest)
+        return
+    with pytest.raises(GoldenMismatch, match="tile embeddings"):
+        compare_golden(moved, encoder, bundle.load_head(), model=bundle.model_digest)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.slides import FileMissing, identify
+from pellucid.slides import FileEmpty, FileMissing, identify
 from pellucid.slides.fingerprint import FileChanged, fingerprint
 from pellucid.slides.identity import PROGRESS_BYTES, FileUnhashable, identify_marked
 
@@ -93,7 +93,7 @@ def test_a_file_that_another_process_still_writes_never_gets_the_identity_of_a_p
         while writer.poll() is None:
             try:
                 identity = identify(path)
-            except (FileChanged, FileMissing):
+            except (FileChanged, FileMissing, FileEmpty):
                 refused += 1
             else:
                 # It may have been hashed in a pause of the copy: then its fingerprint is out of date at once.

@@ -1,5 +1,6 @@
 """`pellucid train`: from a cohort table to a signed bundle, in a run folder that a killed training goes on in."""
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +80,9 @@ def start(
             )
     except TrainingInterrupted as interrupted:
         typer.echo(f"{interrupted.message} {interrupted.remedy}", err=True)
-        raise typer.Exit(EXIT_AGAIN if stop.to_be_requeued else EXIT_INTERRUPTED) from None
+        # the signal may have been another rank's: all end with the same code, of which srun tells the highest
+        again = interrupted.context.get("signal") == signal.SIGUSR2
+        raise typer.Exit(EXIT_AGAIN if again else EXIT_INTERRUPTED) from None
     if ranks.is_first:
         typer.echo(f"Bundle: {bundle}")
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,13 @@ from pellucid.encoders import (
     bag_provenance,
     half_features,
     load_encoder,
-    read_bag,
     write_bag,
 )
 from pellucid.slides import open_slide, read_tiles
 from pellucid.training.config import TrainingConfig
 from pellucid.training.errors import ScanUnfit
 from pellucid.training.scans import Progress, ScanLeftOut, each_scan
+from pellucid.training.stored_bag import describe_bag, map_bag
 from pellucid.training.survey import SurveyedScan
 
 
@@ -78,7 +78,7 @@ def _kept(scan: SurveyedScan, spec: EncoderSpec, folder: Path | None) -> Embedde
     if folder is None or not (path := _place(folder, scan)).exists():
         return None
     try:
-        bag = read_bag(path)
+        bag = map_bag(describe_bag(path))
     except PellucidError:
         return None
     if bag.provenance != _provenance(scan, spec):
@@ -89,9 +89,12 @@ def _kept(scan: SurveyedScan, spec: EncoderSpec, folder: Path | None) -> Embedde
 
 
 def _keep(item: EmbeddedScan, folder: Path | None) -> EmbeddedScan:
-    if folder is not None:
-        write_bag(_place(folder, item.scan), item.bag)
-    return item
+    """Write the bag, and give the one on disk in its place: all bags of a large cohort don't fit into memory."""
+    if folder is None:
+        return item
+    path = _place(folder, item.scan)
+    write_bag(path, item.bag)
+    return replace(item, bag=map_bag(describe_bag(path)))
 
 
 def _place(folder: Path, scan: SurveyedScan) -> Path:

@@ -110,6 +110,8 @@ class EndToEndTraining:
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.deploy_best and self.validation == 0:
+            raise TrainingConfigInvalid("deploy_best is true, but validation is 0: nothing tells which epoch is best.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

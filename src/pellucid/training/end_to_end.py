@@ -4,12 +4,14 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from pellucid.core.digests import digest_json
 from pellucid.core.seeds import derive_seed
 from pellucid.domain.cohort import Cohort
 from pellucid.domain.encoder import EncoderSpec
 from pellucid.encoders import state_digest
 from pellucid.training.bags import EmbeddedScan, embed_scans
-from pellucid.training.config import Precision
+from pellucid.training.config import EndToEndTraining, Precision
+from pellucid.training.errors import TrainingConfigInvalid
 from pellucid.training.fit import fit
 from pellucid.training.joint_task import JointTask
 from pellucid.training.learnt import Learnt, by_split
@@ -25,6 +27,7 @@ def learn_end_to_end(cohort: Cohort, run: TrainingRun) -> Learnt:
 
     Raises:
         CohortUntrainable, SlidesUnusable: the cohort, or what is left of it, can't be learnt from.
+        TrainingConfigInvalid: the best epoch is wanted, and the held-out patients can't tell which it is.
         EncoderUnknown, WeightsMissing, WeightsUnreadable, WeightsUnfit: the encoder can't be had.
         TrainingDiverged, TrainingInterrupted: see `fit`.
     """
@@ -32,9 +35,11 @@ def learn_end_to_end(cohort: Cohort, run: TrainingRun) -> Learnt:
     spec = spec_of(settings)
     surveyed = run.ranks.once(lambda: survey(cohort, spec, config, run.scans_progress))
     scans, held_out = hold_out(surveyed.training, settings.validation, config.seed)
-    encoder = first_encoder(settings, config.seed, scans)
+    _require_watchable(settings, held_out)
+    encoder = run.ranks.agreed(lambda: first_encoder(settings, config.seed, scans))
     task = JointTask(scans, held_out, encoder, spec, config, folder=run.folder, ranks=run.ranks, journal=run.journal)
-    fit(task, run)
+    # a slide that went away since the first start would change every draw: that is another training
+    fit(task, run.with_data(digest_json([scan.digest for scan in (*scans, *held_out)])))
     encoder_state, head_state = task.states()
     losses, head_config = task.losses.means(), task.head_config
     del task, encoder
@@ -91,6 +96,14 @@ def hold_out(scans: tuple[SurveyedScan, ...], share: float, seed: int) -> tuple[
     )
 
 
+def _require_watchable(settings: EndToEndTraining, held_out: list[SurveyedScan]) -> None:
+    if settings.deploy_best and {scan.label for scan in held_out} != {0, 1}:
+        raise TrainingConfigInvalid(
+            f"deploy_best needs held-out patients of both labels, but validation = {settings.validation} holds out "
+            f"{len({scan.entry.patient for scan in held_out})} patients that don't have both."
+        )
+
+
 def _answering(precision: Precision) -> str:
     """The precision in which the trained encoder answers: as it was trained, where answers can be had so."""
     return precision.value if precision in (Precision.FLOAT32, Precision.BFLOAT16) else Precision.FLOAT32.value
@@ -114,6 +127,5 @@ def _embed(
         )
 
     if ranks.world > 1:
-        embed(scans[ranks.rank :: ranks.world])
-        ranks.wait()
+        ranks.agreed(lambda: embed(scans[ranks.rank :: ranks.world]))
     return embed(scans) if ranks.is_first else ([], [])

@@ -1,10 +1,13 @@
 """The loop of every training: steps, and checkpoints between them such that a kill costs minutes."""
 
+import shutil
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from pellucid.training.checkpoints import Checkpoints, Interval, Saved
-from pellucid.training.run import TrainingRun
+from pellucid.core.errors import StorageFull
+from pellucid.training.checkpoints import CheckpointFailed, Checkpoints, Interval, Saved, task_folders
+from pellucid.training.run import CHECKPOINTS, TrainingRun
 from pellucid.training.task import Task
 
 _OVERHEAD = 0.02
@@ -20,6 +23,7 @@ def fit(task: Task, run: TrainingRun) -> None:
     Raises:
         TrainingInterrupted: a signal asked to stop; the state is saved.
         TrainingDiverged: a loss is NaN or infinite.
+        CheckpointFailed, StorageFull: the run's first task can't be kept; nothing of it was done.
         CheckpointsInvalid, CheckpointForeign: there are checkpoints but none that may be used.
     """
     try:
@@ -70,11 +74,32 @@ class _Keeper:
         loaded = self._checkpoints.load(task.parts(), force=self.run.force)
         if loaded is None:
             journal.task_started(task.name, task.n_steps, epoch_steps=task.epoch_steps)
-            self._tell(self._checkpoints.rehearse(task.parts()), "rehearsal")
+            saved = self._checkpoints.rehearse(task.parts())
+            self._tell(saved, "rehearsal")
+            if self._begins_run() and saved.error is not None:
+                raise CheckpointFailed(f"No checkpoint can be written, so nothing is begun: {saved.error}")
+            self._require_room(saved.folder)
             return 0
+        if loaded.step == 0:
+            self._require_room(loaded.folder)
         self._best = loaded.extra.get("best_score")
         journal.resumed(task.name, loaded, task.n_steps, epoch_steps=task.epoch_steps)
         return loaded.step
+
+    def _begins_run(self) -> bool:
+        """Whether nothing was learnt before this task, so that refusing it costs nothing."""
+        found = self.run.ranks.once(lambda: list(task_folders(self.run.folder / CHECKPOINTS)))
+        return found in ([], [self.task.name])
+
+    def _require_room(self, folder: Path | None) -> None:
+        """Refuse to begin where the disk has no room for all checkpoints that will stay, as large as that in `folder`.
+
+        A disk that holds two of three would refuse every save from the third on.
+        """
+        if folder is not None and self._begins_run():
+            # beside this one: the others that stay, the best, and twice the size that a save asks for
+            times = self.run.config.checkpoints.keep_last + 2
+            self.run.ranks.once(lambda: _require_free(folder, times))
 
     def take_best(self) -> None:
         """Take over the state of the highest score, where there is one."""
@@ -134,6 +159,16 @@ class _Keeper:
         else:
             self._interval.failed(now)
         self.run.journal.checkpoint(self.task.name, saved, interval_s=self._interval.length_s, reason=reason)
+
+
+def _require_free(folder: Path, times: int) -> None:
+    n_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    free, needed = shutil.disk_usage(folder).free, times * n_bytes
+    if free < needed:
+        raise StorageFull(
+            f"{folder.parent} has {free / 1e9:.3f} GB free; checkpoints of {n_bytes / 1e9:.3f} GB each will need "
+            f"{needed / 1e9:.3f} GB."
+        )
 
 
 _DUE, _EPOCH, _BEST, _LAST, _SIGNAL = 1, 2, 3, 4, 5

@@ -41,7 +41,7 @@ def learn_from_bags(cohort: Cohort, run: TrainingRun) -> Learnt:
     head_config = GatedAttentionConfig(input_dim=bags.dim)
     config, record = _chosen(bags, head_config, run)
     task = HeadTask(bags.training, head_config, config)
-    fit(task, run)
+    fit(task, run.with_data(bags.digest))
     return Learnt(
         spec=spec or _unknown_encoder(bags),
         encoder_state=state,

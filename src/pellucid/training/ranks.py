@@ -53,16 +53,7 @@ class Ranks:
         """What the first rank's `work` returns, on every rank; a coded error of it is raised on every rank."""
         if self.world == 1:
             return work()
-        done: Value | PellucidError | None = None
-        if self.is_first:
-            try:
-                done = work()
-            except PellucidError as error:
-                done = error
-            except OSError as error:
-                place = error.filename or "a file"
-                done = SystemRefused(f"{place} can't be used: {error.strerror or error}.")
-        given = self.from_first(done)
+        given = self.from_first(_outcome(work) if self.is_first else None)
         if isinstance(given, PellucidError):
             raise given
         return given  # type: ignore[return-value]
@@ -79,6 +70,20 @@ class Ranks:
 
         self.once(do)
         return done[0] if done else None
+
+    def agreed(self, work: Callable[[], Value]) -> Value:
+        """What `work` returns on this rank, once it ended well on every rank.
+
+        A coded error is raised on every rank, that of the lowest rank where there are several: none goes on alone to
+        wait for one that failed.
+        """
+        if self.world == 1:
+            return work()
+        done = _outcome(work)
+        for failed in self.gather(done if isinstance(done, PellucidError) else None):
+            if failed is not None:
+                raise failed
+        return done  # type: ignore[return-value]
 
     def from_first(self, value: Value) -> Value:
         """The first rank's value, on every rank; it is pickled, and stays among the processes of one training."""
@@ -104,16 +109,17 @@ class Ranks:
 
 
 @contextmanager
-def joined_ranks(environ: Mapping[str, str] = os.environ, *, timeout_s: float = 7200.0) -> Iterator[Ranks]:
+def joined_ranks(environ: Mapping[str, str] = os.environ, *, timeout_s: float = 86400.0) -> Iterator[Ranks]:
     """Join the processes that `torchrun` or Slurm's `srun` started; alone where neither did.
 
     Args:
         environ: torchrun's RANK, WORLD_SIZE and LOCAL_RANK, or Slurm's SLURM_PROCID, SLURM_NTASKS and SLURM_LOCALID;
             with more than one rank also MASTER_ADDR and MASTER_PORT.
-        timeout_s: a rank that waits longer for another ends with an error: the other is dead.
+        timeout_s: a rank that waits longer for another ends with an error: the other hangs. One that died is noticed at
+            once; the first alone surveys thousands of slides for hours while the others wait.
 
     Raises:
-        RanksInvalid: the variables contradict each other, or no address is given for more than one rank.
+        RanksInvalid: the variables contradict each other, no address is given for more than one rank, or the ranks can't meet there.
     """
     rank, world, local = _numbers(environ)
     device = torch.device("cpu")
@@ -126,17 +132,32 @@ def joined_ranks(environ: Mapping[str, str] = os.environ, *, timeout_s: float = 
     address = environ.get("MASTER_ADDR", "")
     if not address:
         raise RanksInvalid(f"There are {world} ranks but no MASTER_ADDR at which they meet.")
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        init_method=f"tcp://{address}:{environ.get('MASTER_PORT', _PORT)}",
-        rank=rank,
-        world_size=world,
-        timeout=timedelta(seconds=timeout_s),
-    )
+    place = f"{address}:{environ.get('MASTER_PORT', _PORT)}"
+    try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+            init_method=f"tcp://{place}",
+            rank=rank,
+            world_size=world,
+            timeout=timedelta(seconds=timeout_s),
+        )
+    except (RuntimeError, ValueError) as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RanksInvalid(f"Rank {rank} of {world} can't join the others at {place}: {told}") from error
     try:
         yield Ranks(rank=rank, world=world, local_rank=local, device=device)
     finally:
         dist.destroy_process_group()
+
+
+def _outcome(work: Callable[[], Value]) -> Value | PellucidError:
+    """What `work` returns, or the coded error that it raises; a refusal of the system is one too."""
+    try:
+        return work()
+    except PellucidError as error:
+        return error
+    except OSError as error:
+        return SystemRefused(f"{error.filename or 'A file'} can't be used: {error.strerror or error}.")
 
 
 def _numbers(environ: Mapping[str, str]) -> tuple[int, int, int]:

@@ -63,6 +63,11 @@ class TrainingRun:
             lock=self.lock,
         )
 
+    def with_data(self, digest: str) -> "TrainingRun":
+        """The same run, whose checkpoints also depend on data that the table doesn't decide: what is at hand of it."""
+        cohort = digest_json([self.identity.cohort, digest])
+        return replace(self, identity=replace(self.identity, cohort=cohort))
+
     def alone(self) -> "TrainingRun":
         """The same run for work that only this rank does."""
         return replace(self, ranks=Ranks(device=self.ranks.device))
@@ -74,13 +79,12 @@ class TrainingRun:
         self.stop.check()
 
     def stop_now(self) -> None:
-        """End after a checkpoint; the signal may have reached another rank.
+        """End after a checkpoint; collective, as the signal may have reached another rank.
 
         Raises:
             TrainingInterrupted: always.
         """
-        if self.stop.signal is None:
-            self.stop.heard_elsewhere()
+        self.stop.agree(self.ranks.gather(self.stop.signal))
         self.stop.check()
 
 
@@ -118,8 +122,8 @@ def opened_run(
     with ExitStack() as stack:
         ranks.once(lambda: _prepare(folder))
         lock = ranks.first_alone(lambda: stack.enter_context(RunLock(folder)))
-        journal = stack.enter_context(
-            Journal(
+        opened = ranks.agreed(
+            lambda: Journal(
                 folder,
                 ranks,
                 synthetic=cohort.synthetic,
@@ -128,6 +132,7 @@ def opened_run(
                 telling=telling,
             )
         )
+        journal = stack.enter_context(opened)
         run = TrainingRun(
             folder=folder,
             config=config,
@@ -139,8 +144,7 @@ def opened_run(
             force=force,
             report=report,
         )
-        if ranks.is_first:
-            _write_identity(run, cohort, command)
+        ranks.once(lambda: _write_identity(run, cohort, command))
         yield run
 
 

@@ -1,7 +1,7 @@
 """Stopping when asked: a signal sets a flag, and the training looks at it where its state is whole."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,14 +25,9 @@ class StopFlag:
         """Whether to stop at the next place where nothing is lost."""
         return self.signal is not None
 
-    @property
-    def to_be_requeued(self) -> bool:
-        """Whether it was a scheduler's warning, which wants the job to go on later."""
-        return self.signal is signal.SIGUSR2
-
-    def heard_elsewhere(self) -> None:
-        """Another rank got the signal."""
-        self.signal = signal.SIGTERM
+    def agree(self, signals: Sequence[signal.Signals | None]) -> None:
+        """Take over the first signal that any rank got, so that all end with the same code."""
+        self.signal = next((one for one in signals if one is not None), None)
 
     def check(self) -> None:
         """End here, where no step is under way, if asked to.
@@ -46,12 +41,14 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals(flag: StopFlag) -> Iterator[None]:
-    """Within the block SIGINT, SIGTERM and SIGUSR2 set the flag; a second SIGINT interrupts at once."""
+    """Within the block SIGINT, SIGTERM and SIGUSR2 set the flag; the first one counts, a later SIGINT interrupts at once."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if flag.signal is not None and number == signal.SIGINT:
+        if flag.signal is None:
+            # a scheduler's warning is followed by SIGTERM: it stays a warning, after which the job goes on later
+            flag.signal = signal.Signals(number)
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        flag.signal = signal.Signals(number)
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:

@@ -1,5 +1,6 @@
 """From a cohort to a signed model bundle, by way of a run folder that a killed training goes on in."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +128,7 @@ def _finish(cohort: Cohort, learnt: Learnt, target: Path, key: SigningKey, run: 
     alike = replace(config, head=learnt.head_training or config.head)
     members = ensemble_tasks(learnt.training, learnt.head_config, alike)
     for member in members:
-        fit(member, run.alone())
+        fit(member, run.alone().with_data(learnt.digest))
     findings = _calibrate(cohort, learnt, run)
     record = {
         "model_digest": learnt.digest,
@@ -158,6 +159,9 @@ def _finish(cohort: Cohort, learnt: Learnt, target: Path, key: SigningKey, run: 
         patients=digest_patients(cohort),
         tuning=findings.specimens,
     )
+    for left in target.parent.glob(f".{target.name}.*.part"):
+        # of a start that was killed while it built
+        shutil.rmtree(left, ignore_errors=True)
     build_bundle(target, parts, key)
 
 
