@@ -41,7 +41,7 @@ def test_a_run_whose_checkpoints_cannot_be_written_is_not_begun(tmp_path, silent
 
 
 def test_a_disk_without_room_for_all_that_stays_is_told_before_the_first_step(tmp_path, silent, task, monkeypatch):
-    usage = SimpleNamespace(free=3 << 20)
+    usage = SimpleNamespace(free=12 << 20)
     with opened(tmp_path / "out", silent) as run:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         steps = []

@@ -17,9 +17,9 @@ from pellucid.training.joint_task import JointTask
 from pellucid.training.learnt import Learnt, by_split
 from pellucid.training.run import TrainingRun
 from pellucid.training.scans import ScanLeftOut
-from pellucid.training.small import BAGS
+from pellucid.training.small import BAGS, survey_of
 from pellucid.training.start_weights import first_encoder, spec_of
-from pellucid.training.survey import Survey, SurveyedScan, require_enough, survey
+from pellucid.training.survey import Survey, SurveyedScan, require_enough
 
 
 def learn_end_to_end(cohort: Cohort, run: TrainingRun) -> Learnt:
@@ -33,7 +33,7 @@ def learn_end_to_end(cohort: Cohort, run: TrainingRun) -> Learnt:
     """
     config, settings = run.config, run.config.end_to_end
     spec = spec_of(settings)
-    surveyed = run.ranks.once(lambda: survey(cohort, spec, config, run.scans_progress))
+    surveyed = run.ranks.once(lambda: survey_of(run, cohort, spec))
     scans, held_out = hold_out(surveyed.training, settings.validation, config.seed)
     _require_watchable(settings, held_out)
     encoder = run.ranks.agreed(lambda: first_encoder(settings, config.seed, scans))

@@ -28,7 +28,9 @@ def fit(task: Task, run: TrainingRun) -> None:
     """
     try:
         keeper = _Keeper(task, run)
-        _go_on(task, run, keeper, keeper.resume())
+        first = keeper.resume()
+        keeper.end_epoch_left(first)
+        _go_on(task, run, keeper, first)
         if run.keeps_best:
             keeper.take_best()
     finally:
@@ -43,6 +45,7 @@ def _go_on(task: Task, run: TrainingRun, keeper: "_Keeper", first: int) -> None:
         run.report(task.name, number + 1, task.n_steps)
         ends_epoch = nth == task.epoch_steps - 1
         if ends_epoch:
+            keeper.save_before_validation(number + 1)
             keeper.epoch_ended(epoch)
         keeper.stepped(number + 1, ends_epoch=ends_epoch)
     run.journal.task_finished(task.name, task.n_steps)
@@ -58,6 +61,8 @@ class _Keeper:
     _interval: Interval = field(init=False)
     _best: float | None = None
     _score: float | None = None
+    _epochs_ended: int = 0
+    _validation_s: float = 0.0
 
     def __post_init__(self) -> None:
         run, policy = self.run, self.run.config.checkpoints
@@ -83,6 +88,7 @@ class _Keeper:
         if loaded.step == 0:
             self._require_room(loaded.folder)
         self._best = loaded.extra.get("best_score")
+        self._epochs_ended = loaded.extra.get("epochs_ended", 0)
         journal.resumed(task.name, loaded, task.n_steps, epoch_steps=task.epoch_steps)
         return loaded.step
 
@@ -108,11 +114,27 @@ class _Keeper:
             if loaded is not None:
                 self.run.journal.event("best_taken", task=self.task.name, step=loaded.step, score=loaded.score)
 
+    def end_epoch_left(self, step: int) -> None:
+        """Do the validation again, of which the loaded checkpoint was written just before."""
+        epoch, rest = divmod(step, self.task.epoch_steps)
+        if rest == 0 and epoch > self._epochs_ended:
+            self.epoch_ended(epoch - 1)
+            self.stepped(step, ends_epoch=True)
+
+    def save_before_validation(self, step: int) -> None:
+        """Save before a validation that takes long, judged by the last one, as nothing is saved while it goes on."""
+        long = self._validation_s * _OVERHEAD >= self._interval.cost_s > 0
+        if self.run.ranks.highest(int(self.run.ranks.is_first and long)):
+            self._save(step, "validation")
+
     def epoch_ended(self, epoch: int) -> None:
         """Take the epoch's figures, and its score where it has one."""
+        began = time.monotonic()
         figures = dict(self.task.epoch_ended(epoch))
+        self._validation_s = time.monotonic() - began
         self.run.journal.epoch(self.task.name, epoch, figures)
         self._score = figures.get("score")
+        self._epochs_ended = epoch + 1
 
     def stepped(self, step: int, *, ends_epoch: bool) -> None:
         """Save where it is time to, after `step` steps; and end here where a signal asked to.
@@ -145,9 +167,8 @@ class _Keeper:
     def _save(self, step: int, reason: str) -> None:
         score = self._score
         best = score if score is not None and (self._best is None or score > self._best) else self._best
-        saved = self._checkpoints.save(
-            self.task.parts(), step=step, reason=reason, score=score, extra={"best_score": best}
-        )
+        extra = {"best_score": best, "epochs_ended": self._epochs_ended}
+        saved = self._checkpoints.save(self.task.parts(), step=step, reason=reason, score=score, extra=extra)
         if saved.error is None:
             self._best = best
         self._tell(saved, reason)

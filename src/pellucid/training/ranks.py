@@ -119,7 +119,8 @@ def joined_ranks(environ: Mapping[str, str] = os.environ, *, timeout_s: float = 
             once; the first alone surveys thousands of slides for hours while the others wait.
 
     Raises:
-        RanksInvalid: the variables contradict each other, no address is given for more than one rank, or the ranks can't meet there.
+        RanksInvalid: the variables contradict each other, no address is given for more than one rank, or the ranks
+            can't meet there.
     """
     rank, world, local = _numbers(environ)
     device = torch.device("cpu")

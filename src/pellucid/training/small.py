@@ -4,15 +4,17 @@ from typing import Final
 
 from pellucid.aggregators import GatedAttentionConfig
 from pellucid.domain.cohort import Cohort
+from pellucid.domain.encoder import EncoderSpec
 from pellucid.encoders import SMALL_SPEC, small_spec, state_digest
 from pellucid.training.bags import embed_scans
 from pellucid.training.encoder_loop import EncoderTask
 from pellucid.training.errors import RanksInvalid
 from pellucid.training.fit import fit
 from pellucid.training.head_loop import HeadTask
+from pellucid.training.kept_survey import SURVEY_FILE, surveyed_once
 from pellucid.training.learnt import Learnt, by_split
 from pellucid.training.run import TrainingRun
-from pellucid.training.survey import require_enough, survey
+from pellucid.training.survey import Survey, require_enough, survey
 from pellucid.training.tiles import sample_tiles
 from pellucid.training.truth import truth_of
 
@@ -29,7 +31,7 @@ def learn_small(cohort: Cohort, run: TrainingRun) -> Learnt:
     """
     require_alone(run)
     config, progress = run.config, run.scans_progress
-    surveyed = survey(cohort, SMALL_SPEC, config, progress)
+    surveyed = survey_of(run, cohort, SMALL_SPEC)
     tiles, unread = sample_tiles(surveyed.training, truth_of(cohort), config, progress)
     n_tiles = tiles.counts()
     task = EncoderTask(tiles, SMALL_SPEC, config)
@@ -55,6 +57,15 @@ def learn_small(cohort: Cohort, run: TrainingRun) -> Learnt:
         tuning=tuning,
         left_out=left_out,
         record={"tiles": n_tiles, "losses": {"encoder": encoder_losses, "head": head.losses.means()}},
+    )
+
+
+def survey_of(run: TrainingRun, cohort: Cohort, spec: EncoderSpec) -> Survey:
+    """The run's survey, as its first start made it."""
+    identity = run.identity
+    key = (identity.config, identity.software, identity.cohort, spec.digest)
+    return surveyed_once(
+        run.folder / SURVEY_FILE, cohort, key, lambda: survey(cohort, spec, run.config, run.scans_progress)
     )
 
 

@@ -41,7 +41,7 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals(flag: StopFlag) -> Iterator[None]:
-    """Within the block SIGINT, SIGTERM and SIGUSR2 set the flag; the first one counts, a later SIGINT interrupts at once."""
+    """Within the block SIGINT, SIGTERM and SIGUSR2 set the flag; the first counts, a later SIGINT ends at once."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if flag.signal is None:
