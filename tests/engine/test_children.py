@@ -207,7 +207,7 @@ def test_signals_of_a_terminal_or_a_job_reach_no_process_even_as_it_starts(play)
     async def scene(start):
         one = await start()
         for _ in range(20):
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
                 os.kill(one.child.pid, number)
             await asyncio.sleep(0.02)
         assert isinstance(await one.ask(act("nothing")), Illustrated)

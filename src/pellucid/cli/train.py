@@ -66,7 +66,8 @@ def start(
     stop = StopFlag()
     signing = SigningKey.load(key)
     try:
-        with joined_ranks() as ranks, stop_on_signals(stop), TrainingProgress(shows=ranks.is_first) as progress:
+        # a signal that comes while the ranks look for each other must be heard as well
+        with stop_on_signals(stop), joined_ranks() as ranks, TrainingProgress(shows=ranks.is_first) as progress:
             bundle = train_bundle(
                 cohort,
                 out,

@@ -26,7 +26,7 @@ _LAST_BYTES: Final = 8 << 10
 _LOGGED_CHARACTERS: Final = 2000
 _PIECE: Final = 1 << 16
 _UNKILLABLE_S: Final = 30.0
-_BLOCKED: Final = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_BLOCKED: Final = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

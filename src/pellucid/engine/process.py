@@ -15,7 +15,8 @@ from pellucid.engine.messages import Role
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _OOM_SCORES: Final = {Role.READER: 600, Role.POSTERIOR: 500, Role.DEVICE: 400}
 """How readily the kernel takes the process when memory runs out, 0 being as readily as the supervisor."""
-IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What a terminal sends, a service manager, and a scheduler that warns every process of a job: the parent decides."""
 
 
 def set_apart(parent: int) -> None:
