@@ -156,7 +156,7 @@ def test_another_configuration_is_refused_unless_forced_and_that_is_recorded(pla
     assert "config" in output
     finish(start(place, "other", "--seed", "9", "--force"))
     forced = [one for one in read_lines(run / "events.jsonl") if one["event"] == "forced"]
-    assert next(one["differs"] for one in forced) == ["config"]
+    assert "config" in next(one["differs"] for one in forced)
     assert json.loads((run / "run.json").read_text())["forced"] is True
     assert model_of(run) != model_of(undisturbed)
 
