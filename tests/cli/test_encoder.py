@@ -175,7 +175,8 @@ def test_a_bag_of_a_published_encoder_holds_its_features_and_names_it(slide: Pat
     with open_slide(slide) as opened:
         x, y = (int(value) for value in made.coords[5])
         region = opened.read_region(x, y, 224, 224)
-    np.testing.assert_array_equal(encoder.encode(region[None])[0].astype(np.float16), made.features[5])
+    # the engine's encoder has another number of threads, which decides the last bits
+    np.testing.assert_allclose(encoder.encode(region[None])[0], made.features[5], rtol=5e-3, atol=5e-3)
 
 
 def test_the_same_command_again_finds_it_done(slide: Path, bags: Path) -> None:
