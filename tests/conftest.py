@@ -1,5 +1,6 @@
 """Parts that tests of several rooms share. Slides are generated; the real ones are read in place."""
 
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,10 @@ import pytest
 from pellucid.bundle import BundleParts, Calibration, SigningKey, build_bundle, record_golden
 from pellucid.core.seeds import generator
 from pellucid.domain.reference import ReferenceProfile
+
+# A background job of a shell begins with SIGINT ignored, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
