@@ -36,7 +36,7 @@ from pellucid.bundle.signature import sign_manifest
 from pellucid.bundle.tuning import TuningRecord, check_tumour, check_tuning
 from pellucid.core.clock import utc_now
 from pellucid.core.digests import canonical_json, digest_file
-from pellucid.core.files import storage_errors
+from pellucid.core.files import storage_errors, sync_path
 from pellucid.core.serial import to_plain
 
 SYNTHETIC_NOTICE = (
@@ -219,9 +219,9 @@ def _folder_beside(folder: Path) -> Iterator[Path]:
 def _flush(part: Path) -> None:
     for file in part.iterdir():
         file.chmod(0o644)
-        _sync(file)
+        sync_path(file)
     part.chmod(0o755)
-    _sync(part)
+    sync_path(part)
 
 
 def _put_in_place(part: Path, folder: Path) -> None:
@@ -231,12 +231,4 @@ def _put_in_place(part: Path, folder: Path) -> None:
         if error.errno in _TAKEN:
             raise BundleExists(f"{folder} exists: another build was first.") from error
         raise
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_path(folder.parent)

@@ -46,13 +46,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             part.chmod(0o644)
             part.replace(path)
-            _sync_folder(path.parent)
+            sync_path(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync_path(path: Path) -> None:
+    """Force a file's bytes, or a folder's names, onto the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.core.errors import PellucidError
-from pellucid.core.files import atomic_path, storage_errors
+from pellucid.core.files import atomic_path, storage_errors, sync_path
 from pellucid.engine.checkpoint_format import (
     CheckpointHeader,
     Record,
@@ -127,7 +127,7 @@ class Checkpoint:
             try:
                 os.fdatasync(handle)
                 if not self._folder_synced:
-                    _sync_folder(self.path.parent)
+                    sync_path(self.path.parent)
                     self._folder_synced = True
             except OSError:
                 # The kernel forgets pages it failed to write: a later success would not speak of them.
@@ -266,11 +266,3 @@ def _write_all(handle: int, parts: tuple[bytes | memoryview, ...], offset: int) 
         if n_written:
             left[0] = left[0][n_written:]
     return offset
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

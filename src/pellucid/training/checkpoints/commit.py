@@ -8,11 +8,11 @@ so the old writer's rename finds nothing; one that begins after that sweep sees 
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from pellucid.core.files import sync_path
 from pellucid.training.checkpoints.errors import CheckpointDamaged
 from pellucid.training.checkpoints.manifest import Manifest, read_manifest, write_manifest
 from pellucid.training.checkpoints.naming import OLD, TMP, TRASH, old_path, rejected_path, step_name, tmp_path
@@ -86,7 +86,7 @@ def publish(tmp: Path, manifest: Manifest, *, confirm: Callable[[], None], trace
     folder, target = tmp.parent, tmp.parent / step_name(manifest.step)
     trace("manifest")
     write_manifest(tmp, manifest)
-    sync_folder(tmp)
+    sync_path(tmp)
     trace("rename")
     confirm()
     old = None
@@ -104,7 +104,7 @@ def publish(tmp: Path, manifest: Manifest, *, confirm: Callable[[], None], trace
         confirm()
         raise
     trace("renamed")
-    sync_folder(folder)
+    sync_path(folder)
     if old is not None:
         remove(old)
     return target
@@ -140,12 +140,3 @@ def set_aside(checkpoint: Path, step: int, token: int) -> Path:
         OSError: it can't be renamed.
     """
     return checkpoint.rename(rejected_path(checkpoint.parent, step, token))
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's names onto the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
